@@ -1,0 +1,167 @@
+#include "grpc_connection.h"
+
+#include <chrono>
+#include <fstream>
+#include <iterator>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
+#include "health_check.h"
+#include "lib/base/status.h"
+#include "lib/wire/status_proto.h"
+#include "retry.h"
+
+namespace lossd {
+namespace {
+
+void SetDeadline(grpc::ClientContext* context, absl::Time deadline) {
+  if (deadline < absl::InfiniteFuture()) context->set_deadline(absl::ToChronoTime(deadline));
+}
+
+class GrpcStream : public EvaluateStream {
+ public:
+  GrpcStream(v1::LossService::StubInterface* stub, absl::Time deadline) {
+    SetDeadline(&context_, deadline);
+    stream_ = stub->Evaluate(&context_);
+  }
+
+  bool Write(const v1::EvaluateRequest& step) override { return stream_->Write(step); }
+  void WritesDone() override { stream_->WritesDone(); }
+  bool Read(v1::EvaluateResponse* response) override { return stream_->Read(response); }
+  void Cancel() override { context_.TryCancel(); }
+  absl::Status Finish() override { return FromGrpc(stream_->Finish()); }
+
+ private:
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriterInterface<v1::EvaluateRequest, v1::EvaluateResponse>>
+      stream_;
+};
+
+class GrpcConnection : public Connection {
+ public:
+  GrpcConnection(ClientOptions options, std::shared_ptr<grpc::Channel> channel,
+                 std::unique_ptr<v1::LossService::StubInterface> stub)
+      : options_(std::move(options)), channel_(std::move(channel)), stub_(std::move(stub)) {}
+
+  const ClientOptions& options() const override { return options_; }
+
+  absl::StatusOr<v1::ComputeLossResponse> ComputeLoss(
+      const v1::ComputeLossRequest& request) override {
+    return Call<v1::ComputeLossResponse>(&v1::LossService::StubInterface::ComputeLoss, request);
+  }
+  absl::StatusOr<v1::MergeEvaluationsResponse> MergeEvaluations(
+      const v1::MergeEvaluationsRequest& request) override {
+    return Call<v1::MergeEvaluationsResponse>(&v1::LossService::StubInterface::MergeEvaluations,
+                                              request);
+  }
+  absl::StatusOr<v1::ListLossesResponse> ListLosses(const v1::ListLossesRequest& request) override {
+    return Call<v1::ListLossesResponse>(&v1::LossService::StubInterface::ListLosses, request);
+  }
+  absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo(
+      const v1::GetServerInfoRequest& request) override {
+    return Call<v1::GetServerInfoResponse>(&v1::LossService::StubInterface::GetServerInfo, request);
+  }
+
+  absl::StatusOr<HealthStatus> CheckHealth(const std::string& service) override {
+    return lossd::CheckHealth(channel_, service, absl::Now() + options_.deadline);
+  }
+
+  std::unique_ptr<EvaluateStream> Evaluate(absl::Time deadline) override {
+    return std::make_unique<GrpcStream>(stub_.get(), deadline);
+  }
+
+ private:
+  template <class Response, class Request>
+  absl::StatusOr<Response> Call(grpc::Status (v1::LossService::StubInterface::*method)(
+                                    grpc::ClientContext*, const Request&, Response*),
+                                const Request& request) {
+    Response response;
+    absl::Status status = CallWithRetry(options_, [&](absl::Time deadline) {
+      grpc::ClientContext context;  // one an attempt: gRPC's contexts serve one call
+      SetDeadline(&context, deadline);
+      response.Clear();
+      return FromGrpc((stub_.get()->*method)(&context, request, &response));
+    });
+    if (!status.ok()) return status;
+    return response;
+  }
+
+  ClientOptions options_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::LossService::StubInterface> stub_;
+};
+
+absl::Status ReadPem(const std::string& path, std::string* text) {
+  if (path.empty()) return absl::OkStatus();
+  std::ifstream file(path, std::ios::binary);
+  text->assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  if (file && !text->empty()) return absl::OkStatus();
+  return InvalidArgument("CREDENTIALS", "credentials", "cannot read " + path);
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(
+    const Credentials& credentials) {
+  if (!credentials.tls) {
+    if (!credentials.ca_file.empty() || !credentials.certificate_file.empty() ||
+        !credentials.key_file.empty()) {
+      return InvalidArgument("CREDENTIALS", "credentials",
+                             "certificates are given, but tls is off");
+    }
+    return grpc::InsecureChannelCredentials();
+  }
+  if (credentials.certificate_file.empty() != credentials.key_file.empty()) {
+    return InvalidArgument("CREDENTIALS", "credentials",
+                           "a client certificate and its key go together: give both or none");
+  }
+  grpc::SslCredentialsOptions ssl;
+  if (absl::Status status = ReadPem(credentials.ca_file, &ssl.pem_root_certs); !status.ok())
+    return status;
+  if (absl::Status status = ReadPem(credentials.certificate_file, &ssl.pem_cert_chain);
+      !status.ok()) {
+    return status;
+  }
+  if (absl::Status status = ReadPem(credentials.key_file, &ssl.pem_private_key); !status.ok())
+    return status;
+  return grpc::SslCredentials(ssl);
+}
+
+}  // namespace
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  // gRPC and Abseil number the codes alike.
+  return StatusFromDetails(static_cast<absl::StatusCode>(status.error_code()),
+                           status.error_message(), status.error_details());
+}
+
+std::shared_ptr<Connection> MakeGrpcConnection(
+    ClientOptions options, std::shared_ptr<grpc::Channel> channel,
+    std::unique_ptr<v1::LossService::StubInterface> stub) {
+  return std::make_shared<GrpcConnection>(std::move(options), std::move(channel), std::move(stub));
+}
+
+absl::StatusOr<std::shared_ptr<Connection>> MakeGrpcConnection(ClientOptions options) {
+  absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> credentials =
+      MakeCredentials(options.credentials);
+  if (!credentials.ok()) return credentials.status();
+  grpc::ChannelArguments arguments;
+  // Gradients are as large as the inputs.
+  arguments.SetMaxReceiveMessageSize(-1);
+  // The retry policy waits, not the channel: its own backoff of a second and more would fail the
+  // attempts that follow one another faster.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  if (!options.credentials.server_name.empty()) {
+    arguments.SetSslTargetNameOverride(options.credentials.server_name);
+  }
+  std::shared_ptr<grpc::Channel> channel =
+      grpc::CreateCustomChannel(options.endpoint, *credentials, arguments);
+  std::unique_ptr<v1::LossService::StubInterface> stub = v1::LossService::NewStub(channel);
+  return MakeGrpcConnection(std::move(options), std::move(channel), std::move(stub));
+}
+
+}  // namespace lossd

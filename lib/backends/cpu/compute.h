@@ -1,0 +1,47 @@
+// Computes bound losses on the processor: cuts the work into chunks, spreads them over the threads, and merges their
+// exact sums, whose bits do not depend on any of this.
+//
+// Thread-safety: functions may be called from any thread. The losses' tensors, the values' memory and the token live
+// until `done` was called.
+#ifndef LOSSD_LIB_BACKENDS_CPU_COMPUTE_H_
+#define LOSSD_LIB_BACKENDS_CPU_COMPUTE_H_
+
+#include <cstddef>
+#include <functional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "lib/accumulate/collector.h"
+#include "lib/base/cancellation.h"
+#include "lib/base/thread_pool.h"
+#include "lib/losses/bind.h"
+
+namespace lossd {
+
+struct ComputeTask {
+  BoundLoss loss;
+  // Where to put the items, in item shape and compute type; null: nowhere.
+  std::byte* values = nullptr;
+};
+
+struct ComputeOutcome {
+  LossSums sums;
+  double seconds = 0;  // of all threads together
+};
+
+using ComputeDone = std::function<void(absl::Status, std::vector<ComputeOutcome>)>;
+
+// Work of at most so many elements runs on the calling thread: it takes less time than handing it over does.
+inline constexpr int64_t kInlineElements = 16384;
+
+// Runs the tasks and calls `done` with an outcome for each, or with the error of the first bad item; in order of the
+// tasks and their items, whatever ran first. A cancelled token (null: none) stops the work within a chunk: CANCELLED.
+void Compute(ThreadPool* pool, std::vector<ComputeTask> tasks, const CollectOptions& options,
+             const CancellationToken* token, ComputeDone done);
+
+// One loss on the calling thread, without threads or allocations that a small batch could do without.
+absl::Status ComputeNow(const BoundLoss& loss, const CollectOptions& options, LossSums* sums);
+
+}  // namespace lossd
+
+#endif  // LOSSD_LIB_BACKENDS_CPU_COMPUTE_H_

@@ -1,0 +1,273 @@
+// The row-wise form: loops over rows of classes, sums over the classes of a row in one fixed layout, and the
+// running log-sum-exp.
+//
+// A formula is a struct template over the compute type:
+//
+//   template <class T> struct CrossEntropy {
+//     CrossEntropy(const double* parameters, const RowBlock<T>& block);
+//     T Row(const RowBlock<T>& block, size_t row) const;
+//   };
+//
+// The layout of every sum over classes is part of the arithmetic: chunks of 4,096 classes, combined in class
+// order; in a chunk 32 virtual lanes (class mod 32), added up in groups of 8 steps; then one tree over the
+// lanes, i + (i + 16), + 8, + 4, + 2, + 1. It is the same for any vector length, and the tail adds zeros.
+#if defined(LOSSD_LIB_FORMS_ROWWISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LOSSD_LIB_FORMS_ROWWISE_INL_H_
+#undef LOSSD_LIB_FORMS_ROWWISE_INL_H_
+#else
+#define LOSSD_LIB_FORMS_ROWWISE_INL_H_
+#endif
+
+#include <cstring>
+#include <limits>
+
+#include "hwy/cache_control.h"
+#include "hwy/highway.h"
+#include "lib/forms/kernels.h"
+#include "lib/forms/math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lossd::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+inline constexpr size_t kClassChunk = 4096;
+inline constexpr size_t kVirtualLanes = 32;
+inline constexpr size_t kGroupSteps = 8;
+// Bytes ahead that are prefetched while a chunk is summed: about a chunk, in time for the next one's maximum.
+inline constexpr size_t kRowPrefetchBytes = 16384;
+
+// A value that may lie at any address.
+template <class T>
+HWY_INLINE T LoadScalar(const T* p) {
+  T value;
+  std::memcpy(&value, p, sizeof(T));
+  return value;
+}
+
+template <class T>
+HWY_INLINE T QuietNan() {
+  return std::numeric_limits<T>::quiet_NaN();
+}
+
+// A scalar through the vector function, so that it has the same bits as in a lane.
+template <class T>
+HWY_INLINE T ScalarExp(T x) {
+  const hn::CappedTag<T, 1> d;
+  return hn::GetLane(Exp(d, hn::Set(d, x)));
+}
+template <class T>
+HWY_INLINE T ScalarLog(T x) {
+  const hn::CappedTag<T, 1> d;
+  return hn::GetLane(Log(d, hn::Set(d, x)));
+}
+template <class T>
+HWY_INLINE T ScalarLog1p(T x) {
+  const hn::CappedTag<T, 1> d;
+  return hn::GetLane(Log1p(d, hn::Set(d, x)));
+}
+
+// The tree over the 32 virtual lanes.
+template <class T>
+HWY_INLINE T SumVirtualLanes(const T* HWY_RESTRICT lanes) {
+  const hn::CappedTag<T, 16 / sizeof(T)> d;
+  constexpr size_t kLanes = 16 / sizeof(T);
+  hn::Vec<decltype(d)> v[kVirtualLanes / kLanes];
+  for (size_t i = 0; i < kVirtualLanes / kLanes; ++i) v[i] = hn::Load(d, lanes + i * kLanes);
+  for (size_t count = kVirtualLanes / kLanes / 2; count > 0; count /= 2) {
+    for (size_t i = 0; i < count; ++i) v[i] = hn::Add(v[i], v[i + count]);
+  }
+  HWY_ALIGN T rest[kLanes];
+  hn::Store(v[0], d, rest);
+  if constexpr (kLanes == 4) {
+    rest[0] += rest[2];
+    rest[1] += rest[3];
+  }
+  return rest[0] + rest[1];
+}
+
+template <class T>
+inline constexpr size_t kVectorLanes = hn::MaxLanes(hn::ScalableTag<T>());
+
+// `count` lanes from p on, the others `fill`. Reads no byte beyond them.
+template <class D, class T>
+HWY_INLINE hn::Vec<D> LoadClasses(D d, const T* p, size_t count, T fill) {
+  if (HWY_LIKELY(count >= kVectorLanes<T>)) return hn::LoadU(d, p);
+#if HWY_ARCH_X86
+  const auto mask = hn::FirstN(d, count);
+  return hn::IfThenElse(mask, hn::MaskedLoad(mask, d, p), hn::Set(d, fill));
+#else
+  HWY_ALIGN T padded[kVectorLanes<T>];
+  hn::Store(hn::Set(d, fill), d, padded);
+  std::memcpy(padded, p, count * sizeof(T));
+  return hn::Load(d, padded);
+#endif
+}
+
+// Sum over the classes [0, n), n <= kClassChunk, in the fixed layout. term(d, i, count) is the vector of the
+// terms of classes i, i + 1, ...; from lane `count` on it may hold anything.
+template <class T, class Term>
+HWY_INLINE T SumChunk(size_t n, const Term& term) {
+  const hn::ScalableTag<T> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr size_t kLanes = kVectorLanes<T>;
+  constexpr size_t kVectors = kVirtualLanes / kLanes;
+  V total[kVectors];
+  V group[kVectors];
+  for (size_t v = 0; v < kVectors; ++v) total[v] = group[v] = hn::Zero(d);
+  size_t i = 0;
+  while (i + kVirtualLanes <= n) {
+    for (size_t step = 0; step < kGroupSteps && i + kVirtualLanes <= n; ++step, i += kVirtualLanes) {
+      for (size_t v = 0; v < kVectors; ++v) {
+        group[v] = hn::Add(group[v], term(d, i + v * kLanes, kLanes));
+      }
+    }
+    for (size_t v = 0; v < kVectors; ++v) {
+      total[v] = hn::Add(total[v], group[v]);
+      group[v] = hn::Zero(d);
+    }
+  }
+  for (size_t v = 0; v < kVectors && i < n; ++v, i += kLanes) {
+    const size_t count = HWY_MIN(n - i, kLanes);
+    const V tail = hn::IfThenElseZero(hn::FirstN(d, count), term(d, i, count));
+    total[v] = hn::Add(total[v], tail);
+  }
+  HWY_ALIGN T lane_sums[kVirtualLanes];
+  for (size_t v = 0; v < kVectors; ++v) hn::Store(total[v], d, lane_sums + v * kLanes);
+  return SumVirtualLanes(lane_sums);
+}
+
+// Sum over all classes of a row; term as for SumChunk, its index counted from the row's start.
+template <class T, class Term>
+HWY_INLINE T SumRow(size_t classes, const Term& term) {
+  T sum = 0;
+  for (size_t start = 0; start < classes; start += kClassChunk) {
+    const size_t n = HWY_MIN(classes - start, kClassChunk);
+    sum += SumChunk<T>(n, [&](auto d, size_t i, size_t count) HWY_ATTR { return term(d, start + i, count); });
+  }
+  return sum;
+}
+
+// What a softmax needs of a row, kept so that nothing cancels: the classes at the maximum apart from the rest.
+// log sum exp(x) = max + log1p((at_max - 1) + rest), and both terms of (max - x_j) + log1p(...) are
+// at least 0.
+template <class T>
+struct LogSumExp {
+  T max;     // largest logit
+  T at_max;  // number of classes there
+  T rest;    // sum over the others of exp(x - max)
+
+  T Total() const { return at_max + rest; }  // sum of exp(x - max)
+  T LogTotal() const { return ScalarLog1p((at_max - T(1)) + rest); }
+  // False for a row without a softmax: all classes at -inf, or one at +inf.
+  bool Valid() const { return max - max == T(0); }
+};
+
+template <class T>
+HWY_INLINE LogSumExp<T> LogSumExpChunk(const T* x, size_t n) {
+  const hn::ScalableTag<T> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr size_t kLanes = kVectorLanes<T>;
+  constexpr T kLowest = -std::numeric_limits<T>::infinity();
+  constexpr size_t kChains = 4;
+  // The maximum of what is not NaN: exact, so its order is free. A NaN comes out of the sum below.
+  V largest[kChains];
+  for (size_t c = 0; c < kChains; ++c) largest[c] = hn::Set(d, kLowest);
+  size_t i = 0;
+  for (; i + kChains * kLanes <= n; i += kChains * kLanes) {
+    for (size_t c = 0; c < kChains; ++c) {
+      const V v = hn::LoadU(d, x + i + c * kLanes);
+      largest[c] = hn::IfThenElse(hn::Gt(v, largest[c]), v, largest[c]);
+    }
+  }
+  for (; i < n; i += kLanes) {
+    const V v = LoadClasses(d, x + i, n - i, kLowest);
+    largest[0] = hn::IfThenElse(hn::Gt(v, largest[0]), v, largest[0]);
+  }
+  for (size_t c = 1; c < kChains; ++c) {
+    largest[0] = hn::IfThenElse(hn::Gt(largest[c], largest[0]), largest[c], largest[0]);
+  }
+  const V max = hn::MaxOfLanes(d, largest[0]);  // no NaN here
+
+  V at_max = hn::Zero(d);
+  const V one = hn::Set(d, T(1));
+  LogSumExp<T> result;
+  result.rest = SumChunk<T>(n, [&](auto tag, size_t at, size_t count) HWY_ATTR {
+    hwy::Prefetch(reinterpret_cast<const char*>(x + at) + kRowPrefetchBytes);
+    const V v = LoadClasses(tag, x + at, count, kLowest);
+    const auto is_max = hn::Eq(v, max);
+    at_max = hn::Add(at_max, hn::IfThenElseZero(is_max, one));
+    return hn::IfThenZeroElse(is_max, ExpNonPositive(tag, hn::Sub(v, max)));
+  });
+  result.max = hn::GetLane(max);
+  result.at_max = hn::GetLane(hn::SumOfLanes(d, at_max));  // small whole numbers: any order is exact
+  return result;
+}
+
+template <class T>
+HWY_INLINE LogSumExp<T> Combine(const LogSumExp<T>& a, const LogSumExp<T>& b) {
+  if (a.max == b.max) return {a.max, a.at_max + b.at_max, a.rest + b.rest};
+  const LogSumExp<T>& high = a.max > b.max ? a : b;
+  const LogSumExp<T>& low = a.max > b.max ? b : a;
+  return {high.max, high.at_max, high.rest + low.Total() * ScalarExp(low.max - high.max)};
+}
+
+template <class T>
+HWY_INLINE LogSumExp<T> LogSumExpRow(const T* x, size_t classes) {
+  LogSumExp<T> result = LogSumExpChunk(x, HWY_MIN(classes, kClassChunk));
+  for (size_t start = kClassChunk; start < classes; start += kClassChunk) {
+    result = Combine(result, LogSumExpChunk(x + start, HWY_MIN(classes - start, kClassChunk)));
+  }
+  return result;
+}
+
+template <class Formula, class T>
+void RunRows(const double* parameters, const RowBlock<T>& block, T* items) {
+  const Formula formula(parameters, block);
+  for (size_t row = 0; row < block.rows; ++row) {
+    const T item = formula.Row(block, row);
+    items[row] = item == item ? item : QuietNan<T>();
+  }
+}
+
+// The kernels of a formula with one item a row.
+template <template <class> class Formula>
+constexpr Kernels Rowwise() {
+  Kernels kernels;
+  kernels.rows.f32 = RunRows<Formula<float>, float>;
+  kernels.rows.f64 = RunRows<Formula<double>, double>;
+  return kernels;
+}
+
+// The same for a formula with one item a class: it has `void Row(block, row, T* items) const`.
+template <class Formula, class T>
+void RunPointwiseRows(const double* parameters, const RowBlock<T>& block, T* items) {
+  const hn::ScalableTag<T> d;
+  const Formula formula(parameters, block);
+  for (size_t row = 0; row < block.rows; ++row) {
+    T* row_items = items + row * block.classes;
+    formula.Row(block, row, [&](auto v, size_t i, size_t count) HWY_ATTR {
+      const auto item = hn::IfThenElse(hn::Eq(v, v), v, hn::NaN(d));
+      if (count >= kVectorLanes<T>) {
+        hn::StoreU(item, d, row_items + i);
+      } else {
+        HWY_ALIGN T padded[kVectorLanes<T>];
+        hn::Store(item, d, padded);
+        std::memcpy(row_items + i, padded, count * sizeof(T));
+      }
+    });
+  }
+}
+
+template <template <class> class Formula>
+constexpr Kernels PointwiseRows() {
+  Kernels kernels;
+  kernels.rows.f32 = RunPointwiseRows<Formula<float>, float>;
+  kernels.rows.f64 = RunPointwiseRows<Formula<double>, double>;
+  return kernels;
+}
+
+}  // namespace lossd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard

@@ -1,0 +1,222 @@
+// The regression family: item losses of d = prediction - target.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "lib/losses/regression.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+#include "lib/forms/elementwise-inl.h"
+#include "lib/forms/math-inl.h"
+#include "lib/losses/families.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lossd::HWY_NAMESPACE {
+namespace regression {
+
+// |v| by comparison: the sign of what may be NaN is never read. Zero of either sign gives +0.
+template <class D, class V>
+HWY_INLINE V Magnitude(D d, V v) {
+  const V zero = hn::Zero(d);
+  return hn::IfThenElse(hn::Gt(v, zero), v, hn::Sub(zero, v));
+}
+
+template <class T>
+struct Mse {
+  static constexpr int kOperands = 2;
+  explicit Mse(const double*) {}
+  template <class D, class V>
+  V Item(D, V prediction, V target) const {
+    const V difference = hn::Sub(prediction, target);
+    return hn::Mul(difference, difference);
+  }
+};
+
+template <class T>
+struct Mae {
+  static constexpr int kOperands = 2;
+  explicit Mae(const double*) {}
+  template <class D, class V>
+  V Item(D d, V prediction, V target) const {
+    return Magnitude(d, hn::Sub(prediction, target));
+  }
+};
+
+template <class T>
+struct MeanBias {
+  static constexpr int kOperands = 2;
+  explicit MeanBias(const double*) {}
+  template <class D, class V>
+  V Item(D, V prediction, V target) const {
+    return hn::Sub(prediction, target);
+  }
+};
+
+// beta = 0 takes the linear branch everywhere.
+template <class T>
+struct SmoothL1 {
+  static constexpr int kOperands = 2;
+  T beta, half_beta;
+  explicit SmoothL1(const double* p) : beta(static_cast<T>(p[0])), half_beta(static_cast<T>(p[0] / 2)) {}
+  template <class D, class V>
+  V Item(D d, V prediction, V target) const {
+    const V magnitude = Magnitude(d, hn::Sub(prediction, target));
+    const V half = hn::Set(d, T(0.5));
+    // (|d| / beta) (|d| / 2): no product overflows or underflows before the loss does.
+    const V quadratic = hn::Mul(hn::Div(magnitude, hn::Set(d, beta)), hn::Mul(half, magnitude));
+    const V linear = hn::Sub(magnitude, hn::Set(d, half_beta));
+    return hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, beta)), quadratic, linear);
+  }
+};
+
+template <class T>
+struct Huber {
+  static constexpr int kOperands = 2;
+  T delta, half_delta;
+  explicit Huber(const double* p) : delta(static_cast<T>(p[0])), half_delta(static_cast<T>(p[0] / 2)) {}
+  template <class D, class V>
+  V Item(D d, V prediction, V target) const {
+    const V magnitude = Magnitude(d, hn::Sub(prediction, target));
+    const V quadratic = hn::Mul(hn::Mul(hn::Set(d, T(0.5)), magnitude), magnitude);
+    const V linear = hn::Mul(hn::Set(d, delta), hn::Sub(magnitude, hn::Set(d, half_delta)));
+    return hn::IfThenElse(hn::Le(magnitude, hn::Set(d, delta)), quadratic, linear);
+  }
+};
+
+template <class T>
+struct LogCoshLoss {
+  static constexpr int kOperands = 2;
+  explicit LogCoshLoss(const double*) {}
+  template <class D, class V>
+  V Item(D d, V prediction, V target) const {
+    return LogCosh(d, hn::Sub(prediction, target));
+  }
+};
+
+template <class T>
+struct Quantile {
+  static constexpr int kOperands = 2;
+  T q, q_minus_one;
+  explicit Quantile(const double* p) : q(static_cast<T>(p[0])), q_minus_one(static_cast<T>(p[0] - 1)) {}
+  template <class D, class V>
+  V Item(D d, V prediction, V target) const {
+    const V short_by = hn::Sub(target, prediction);
+    const V factor =
+        hn::IfThenElse(hn::Lt(short_by, hn::Zero(d)), hn::Set(d, q_minus_one), hn::Set(d, q));
+    // q 0 or 1 makes one side flat: 0 times an infinite error is the 0 that max() takes.
+    const V flat = hn::Zero(d);
+    return hn::IfThenElse(hn::And(hn::Eq(factor, flat), hn::Eq(short_by, short_by)), flat,
+                          hn::Mul(factor, short_by));
+  }
+};
+
+template <class T>
+struct PoissonNll {
+  static constexpr int kOperands = 2;
+  bool log_input, full;
+  T eps;
+  explicit PoissonNll(const double* p)
+      : log_input(p[0] != 0), full(p[1] != 0), eps(static_cast<T>(p[2])) {}
+  template <class D, class V>
+  V Item(D d, V prediction, V target) const {
+    V item;
+    if (log_input) {
+      item = hn::NegMulAdd(target, prediction, Exp(d, prediction));
+    } else {
+      item = hn::NegMulAdd(target, Log(d, hn::Add(prediction, hn::Set(d, eps))), prediction);
+    }
+    if (full) {
+      // Stirling: t log t - t + log(2 pi t) / 2 where t > 1.
+      constexpr T kTwoPi = static_cast<T>(6.283185307179586476925);
+      const V log_2_pi_t = Log(d, hn::Mul(hn::Set(d, kTwoPi), target));
+      const V stirling = hn::MulAdd(hn::Set(d, T(0.5)), log_2_pi_t,
+                                    hn::MulSub(target, Log(d, target), target));
+      item = hn::IfThenElse(hn::Gt(target, hn::Set(d, T(1))), hn::Add(item, stirling), item);
+    }
+    return item;
+  }
+};
+
+template <class T>
+struct GaussianNll {
+  static constexpr int kOperands = 3;
+  T eps, constant;
+  explicit GaussianNll(const double* p)
+      : eps(static_cast<T>(p[1])),
+        constant(static_cast<T>(p[0] != 0 ? 0.918938533204672741780 : 0)) {}  // log(2 pi) / 2
+  template <class D, class V>
+  V Item(D d, V prediction, V target, V variance) const {
+    const V clamped = hn::IfThenElse(hn::Lt(variance, hn::Set(d, eps)), hn::Set(d, eps), variance);
+    const V difference = hn::Sub(prediction, target);
+    // d (d / v): d^2 alone may overflow where the quotient does not.
+    const V squares = hn::Mul(difference, hn::Div(difference, clamped));
+    const V sum = hn::Mul(hn::Set(d, T(0.5)), hn::Add(Log(d, clamped), squares));
+    return hn::Add(sum, hn::Set(d, constant));
+  }
+};
+
+constexpr Input kPredictions = {"predictions", ShapeRule::kElements, TypeRule::kFloating, ValueRule::kAny, false};
+constexpr Input kTargets = {"targets", ShapeRule::kElements, TypeRule::kTarget, ValueRule::kAny, false};
+constexpr Input kVariance = {"variance", ShapeRule::kElements, TypeRule::kFloating, ValueRule::kNonNegative, false};
+
+constexpr Input kPair[] = {kPredictions, kTargets};
+constexpr Input kGaussian[] = {kPredictions, kTargets, kVariance};
+
+template <template <class> class Formula>
+constexpr Signature kPairSignature[] = {{kPair, ItemKind::kElement, Elementwise<Formula>()}};
+constexpr Signature kGaussianSignature[] = {
+    {kGaussian, ItemKind::kElement, Elementwise<GaussianNll>()}};
+
+constexpr double kMax = 1.7976931348623157e308;
+constexpr Parameter kSmoothL1[] = {
+    {"beta", ParameterType::kDouble, 1, 0, kMax, false, "where the loss turns linear; 0 is mae"}};
+constexpr Parameter kHuber[] = {
+    {"delta", ParameterType::kDouble, 1, 0, kMax, true, "where the loss turns linear"}};
+constexpr Parameter kQuantile[] = {
+    {"q", ParameterType::kDouble, 0.5, 0, 1, false, "the quantile that the prediction aims at"}};
+constexpr Parameter kPoisson[] = {
+    {"log_input", ParameterType::kBool, 1, 0, 1, false, "predictions are logarithms of the rate"},
+    {"full", ParameterType::kBool, 0, 0, 1, false, "add Stirling's approximation of log(t!) where t > 1"},
+    {"eps", ParameterType::kDouble, 1e-8, 0, kMax, false, "added under the logarithm without log_input"}};
+constexpr Parameter kGaussianParameters[] = {
+    {"full", ParameterType::kBool, 0, 0, 1, false, "add log(2 pi) / 2"},
+    {"eps", ParameterType::kDouble, 1e-6, 0, kMax, true, "smallest variance"}};
+
+constexpr char kFamily[] = "regression";
+constexpr LossRow kRows[] = {
+    {"mse", kFamily, "squared error", "d^2", "torch.nn.functional.mse_loss", {}, kPairSignature<Mse>},
+    {"mae", kFamily, "absolute error", "|d|", "torch.nn.functional.l1_loss", {}, kPairSignature<Mae>},
+    {"mean_bias", kFamily, "signed error: does the model over- or undershoot", "d", "definition", {},
+     kPairSignature<MeanBias>},
+    {"smooth_l1", kFamily, "squared near zero, absolute beyond beta",
+     "d^2 / (2 beta) if |d| < beta, else |d| - beta / 2", "torch.nn.functional.smooth_l1_loss", kSmoothL1,
+     kPairSignature<SmoothL1>},
+    {"huber", kFamily, "squared near zero, linear beyond delta",
+     "d^2 / 2 if |d| <= delta, else delta (|d| - delta / 2)", "torch.nn.functional.huber_loss", kHuber,
+     kPairSignature<Huber>},
+    {"log_cosh", kFamily, "smooth absolute error", "log(cosh(d))", "definition", {},
+     kPairSignature<LogCoshLoss>},
+    {"quantile", kFamily, "pinball loss of a quantile", "max(q (-d), (q - 1)(-d))", "definition (pinball)",
+     kQuantile, kPairSignature<Quantile>},
+    {"poisson_nll", kFamily, "negative log-likelihood of counts under a predicted rate",
+     "exp(p) - t p; without log_input p - t log(p + eps)", "torch.nn.functional.poisson_nll_loss", kPoisson,
+     kPairSignature<PoissonNll>},
+    {"gaussian_nll", kFamily, "negative log-likelihood under a predicted mean and variance",
+     "(log(max(v, eps)) + d^2 / max(v, eps)) / 2", "torch.nn.functional.gaussian_nll_loss",
+     kGaussianParameters, kGaussianSignature},
+};
+
+}  // namespace regression
+
+LossTable RegressionTable() { return {HWY_TARGET, regression::kRows}; }
+
+}  // namespace lossd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+
+namespace lossd {
+
+HWY_EXPORT(RegressionTable);
+LossTable RegressionTable() { return HWY_DYNAMIC_DISPATCH(RegressionTable)(); }
+
+}  // namespace lossd
+
+#endif  // HWY_ONCE

@@ -1,0 +1,56 @@
+// From lossd.v1 messages to the library's types, with every check that does not need the values.
+//
+// Thread-safety: pure functions. Views point into the messages, or into the DecodedTensors that hold what had to be
+// converted; both outlive their use.
+#ifndef LOSSD_LIB_WIRE_DECODE_H_
+#define LOSSD_LIB_WIRE_DECODE_H_
+
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "google/protobuf/map.h"
+#include "lib/accumulate/collector.h"
+#include "lib/losses/bind.h"
+#include "lossd/v1/loss_service.pb.h"
+
+namespace lossd {
+
+// Counts of a request: each bounds memory and work.
+inline constexpr int kMaxLosses = 64;
+inline constexpr int kMaxInputsOfRequest = 256;
+inline constexpr int kMaxConstants = 64;
+inline constexpr int kMaxLabelBytes = 128;
+inline constexpr int kMaxMergedStates = 4096;
+
+// Tensors of a message by name.
+struct DecodedTensors {
+  NamedTensors views;
+  // What requests written by hand were converted to.
+  std::deque<std::vector<std::byte>> converted;
+};
+
+// One tensor; a conversion is added to `converted`. Paths are relative: ".shape".
+absl::StatusOr<TensorView> DecodeTensor(const v1::Tensor& tensor, std::deque<std::vector<std::byte>>* converted);
+
+// inputs["name"]...
+absl::Status DecodeInputs(const google::protobuf::Map<std::string, v1::Tensor>& inputs, DecodedTensors* decoded);
+
+// The losses of a request or spec: NO_LOSS, TOO_MANY_LOSSES, INVALID_PARAMETER, ...
+absl::StatusOr<std::vector<LossSpec>> DecodeLosses(
+    const google::protobuf::RepeatedPtrField<v1::Loss>& losses);
+
+absl::StatusOr<DataType> DecodeDataType(v1::DataType dtype);
+NonFinitePolicy DecodeNonFinite(v1::NonFinitePolicy policy);
+absl::Status CheckLabels(const v1::EvaluationLabels& labels);
+
+// UNKNOWN_INPUT for a tensor that no loss reads: a misspelt optional input must not be ignored quietly.
+absl::Status CheckAllUsed(const std::vector<LossSpec>& losses, const NamedTensors& inputs);
+
+}  // namespace lossd
+
+#endif  // LOSSD_LIB_WIRE_DECODE_H_

@@ -1,0 +1,183 @@
+#include "lib/wire/loss_engine.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "lib/backends/cpu/compute.h"
+#include "lib/base/cpu_target.h"
+#include "lib/base/status.h"
+#include "lib/evaluation/state.h"
+#include "lib/losses/catalogue.h"
+#include "lib/wire/decode.h"
+#include "lib/wire/encode.h"
+#include "lib/wire/evaluation_session.h"
+#include "lib/wire/observe.h"
+#include "lib/wire/unknown_fields.h"
+#include "lib/wire/version.h"
+
+namespace lossd {
+namespace {
+
+// Everything that a ComputeLoss needs from its start to its end.
+struct ComputeCall {
+  DecodedTensors tensors;
+  std::vector<LossSpec> specs;
+  std::vector<std::string> values;  // of NONE, by loss
+  std::vector<BoundLoss> losses;
+};
+
+// The losses have no gradients: the catalogue lists none, and the request is told so.
+absl::Status CheckGradients(const v1::ComputeLossRequest& request) {
+  if (request.gradients_of().empty()) return absl::OkStatus();
+  return InvalidArgument("NO_GRADIENT", "gradients_of[0]",
+                         "no loss of the request has a gradient with respect to " + request.gradients_of(0) +
+                             "; ListLosses says which have");
+}
+
+absl::Status Prepare(const v1::ComputeLossRequest& request, ComputeCall* call) {
+  if (absl::Status s = RefuseUnknown(request, ""); !s.ok()) return s;
+  if (absl::Status s = CheckLabels(request.labels()); !s.ok()) return s;
+  auto specs = DecodeLosses(request.losses());
+  if (!specs.ok()) return specs.status();
+  call->specs = *std::move(specs);
+  if (absl::Status s = CheckGradients(request); !s.ok()) return s;
+  if (absl::Status s = DecodeInputs(request.inputs(), &call->tensors); !s.ok()) return s;
+  if (absl::Status s = CheckAllUsed(call->specs, call->tensors.views); !s.ok()) return s;
+  for (const LossSpec& spec : call->specs) {
+    absl::StatusOr<BoundLoss> bound = Bind(spec, call->tensors.views);
+    if (!bound.ok()) return bound.status();
+    call->losses.push_back(*std::move(bound));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<ComputeTask> MakeTasks(ComputeCall* call, bool want_values) {
+  std::vector<ComputeTask> tasks;
+  call->values.resize(call->losses.size());
+  for (size_t i = 0; i < call->losses.size(); ++i) {
+    const BoundLoss& loss = call->losses[i];
+    std::byte* values = nullptr;
+    if (want_values) {
+      call->values[i].resize(static_cast<size_t>(loss.item_shape.elements()) * ByteSize(loss.compute_type));
+      values = reinterpret_cast<std::byte*>(call->values[i].data());
+    }
+    tasks.push_back({loss, values});
+  }
+  return tasks;
+}
+
+void Respond(const v1::ComputeLossRequest& request, ComputeCall* call, std::vector<ComputeOutcome> outcomes,
+             v1::ComputeLossResponse* response) {
+  const bool mean = request.reduction() != v1::REDUCTION_SUM;
+  EvaluationState state;
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    const LossSpec& spec = call->specs[i];
+    LossState loss = {spec.row,    call->losses[i].pooled,       spec.label,
+                      spec.weight, call->losses[i].compute_type, std::move(outcomes[i].sums)};
+    v1::LossResult* result = response->add_results();
+    EncodeResult(loss, mean, result);
+    if (request.reduction() == v1::REDUCTION_NONE) {
+      v1::Tensor* values = result->mutable_values();
+      values->set_dtype(static_cast<v1::DataType>(call->losses[i].compute_type));
+      EncodeShape(call->losses[i].item_shape, values);
+      values->set_data(std::move(call->values[i]));
+    }
+    state.losses.push_back(std::move(loss));
+  }
+  double total = 0;
+  if (request.reduction() != v1::REDUCTION_NONE && Total(state, mean, &total)) response->set_total(total);
+  response->set_arithmetic_revision(kArithmeticRevision);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LossEngine>> LossEngine::Create(EngineOptions options) {
+  if (absl::Status s = InitCpuTarget(); !s.ok()) return s;
+  return std::unique_ptr<LossEngine>(new LossEngine(std::move(options)));
+}
+
+LossEngine::LossEngine(EngineOptions options) : options_(std::move(options)), pool_(options_.threads) {}
+
+LossEngine::~LossEngine() = default;
+
+void LossEngine::ComputeLoss(const v1::ComputeLossRequest& request, v1::ComputeLossResponse* response,
+                             const CancellationToken* token, Done done) {
+  auto call = std::make_shared<ComputeCall>();
+  if (absl::Status s = Prepare(request, call.get()); !s.ok()) {
+    done(std::move(s));
+    return;
+  }
+  CollectOptions collect;
+  collect.non_finite = DecodeNonFinite(request.non_finite());
+  const bool want_values = request.reduction() == v1::REDUCTION_NONE;
+  Compute(&pool_, MakeTasks(call.get(), want_values), collect, token,
+          [this, &request, response, call, done = std::move(done)](absl::Status status,
+                                                                   std::vector<ComputeOutcome> outcomes) {
+            if (status.ok()) {
+              ObserveOutcomes(options_.on_computed, call->specs, outcomes);
+              Respond(request, call.get(), std::move(outcomes), response);
+            }
+            done(std::move(status));
+          });
+}
+
+std::unique_ptr<EvaluationSession> LossEngine::Evaluate() { return std::make_unique<EvaluationSession>(this); }
+
+absl::Status LossEngine::MergeEvaluations(const v1::MergeEvaluationsRequest& request,
+                                          v1::MergeEvaluationsResponse* response) const {
+  if (absl::Status s = RefuseUnknown(request, ""); !s.ok()) return s;
+  if (absl::Status s = CheckLabels(request.labels()); !s.ok()) return s;
+  if (request.states().empty()) return InvalidArgument("NO_STATE", "states", "expected at least one state");
+  if (request.states_size() > kMaxMergedStates) {
+    return InvalidArgument("TOO_MANY_STATES", "states",
+                           "expected at most " + std::to_string(kMaxMergedStates) + " states, got " +
+                               std::to_string(request.states_size()));
+  }
+  EvaluationState merged;
+  for (int i = 0; i < request.states_size(); ++i) {
+    const std::string path = "states[" + std::to_string(i) + "]";
+    absl::StatusOr<EvaluationState> state = EvaluationState::Parse(request.states(i).value());
+    if (!state.ok()) return WithFieldPrefix(state.status(), path + ".value");
+    if (i == 0) {
+      merged = *std::move(state);
+    } else if (absl::Status s = merged.Merge(*state); !s.ok()) {
+      return WithFieldPrefix(s, path);
+    }
+  }
+  EncodeEvaluation(merged, response->mutable_result());
+  const auto bytes = static_cast<int64_t>(response->result().state().value().size());
+  return CheckStateSize(bytes, options_.limits);
+}
+
+absl::Status LossEngine::ListLosses(const v1::ListLossesRequest& request,
+                                    v1::ListLossesResponse* response) const {
+  const Catalogue& catalogue = Catalogue::Get();
+  if (request.names().empty()) {
+    for (const LossRow& row : catalogue.rows()) DescribeLoss(row, response->add_losses());
+    return absl::OkStatus();
+  }
+  for (int i = 0; i < request.names_size(); ++i) {
+    const LossRow* row = catalogue.Find(request.names(i));
+    if (row == nullptr) {
+      return MakeStatus(absl::StatusCode::kNotFound,
+                        {"UNKNOWN_LOSS", "names[" + std::to_string(i) + "]", absl::ZeroDuration()},
+                        "there is no loss " + request.names(i));
+    }
+    DescribeLoss(*row, response->add_losses());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LossEngine::GetServerInfo(const v1::GetServerInfoRequest&, v1::GetServerInfoResponse* response) const {
+  response->set_version(std::string(kVersion));
+  response->set_arithmetic_revision(kArithmeticRevision);
+  response->set_simd_target(std::string(ActiveCpuTarget()));
+  for (uint32_t format = 1; format <= kStateFormat; ++format) {
+    response->add_state_formats(static_cast<int32_t>(format));
+  }
+  for (const v1::Limit& limit : options_.reported_limits) *response->add_limits() = limit;
+  return absl::OkStatus();
+}
+
+}  // namespace lossd

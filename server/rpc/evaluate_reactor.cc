@@ -1,0 +1,248 @@
+#include "server/rpc/evaluate_reactor.h"
+
+#include <utility>
+
+#include "lib/base/status.h"
+#include "server/rpc/decode.h"
+#include "server/rpc/evaluation_readings.h"
+
+namespace lossd {
+
+EvaluateReactor* EvaluateReactor::Start(const grpc::CallbackServerContext* context, const ServiceParts& parts) {
+  std::shared_ptr<EvaluateReactor> reactor(new EvaluateReactor(context, parts));
+  reactor->self_ = reactor;
+  absl::StatusOr<Admission::Lease> admitted = parts.admission->AdmitStream();
+  if (admitted.ok()) {
+    reactor->stream_lease_ = *std::move(admitted);
+    reactor->draining_ = !parts.admission->AddListener(reactor);
+  } else {
+    reactor->ending_ = admitted.status();
+  }
+  reactor->Drive();
+  return reactor.get();  // still alive: OnDone comes after gRPC has it
+}
+
+EvaluateReactor::EvaluateReactor(const grpc::CallbackServerContext* context, const ServiceParts& parts)
+    : parts_(parts), record_(Method::kEvaluate, context, parts), session_(parts.engine->Evaluate()) {}
+
+void EvaluateReactor::OnReadDone(bool ok) {
+  if (ok) parts_.metrics->Received(ReceivedBytes(incoming_));
+  absl::StatusOr<Admission::Lease> admitted = Admission::Lease();
+  if (ok) admitted = parts_.admission->AdmitBytes(HeldBytes(incoming_));
+  {
+    Lock lock(mutex_);
+    reading_ = false;
+    arrived_ = ok;
+    input_ended_ = !ok;
+    if (ok) finish_read_ = incoming_.has_finish();
+    incoming_status_ = admitted.status();
+    if (admitted.ok()) incoming_lease_ = *std::move(admitted);
+  }
+  Drive();
+}
+
+void EvaluateReactor::OnWriteDone(bool ok) {
+  {
+    Lock lock(mutex_);
+    writing_ = false;
+    // Nobody receives any more: the client is gone, although its cancellation may not have come yet.
+    if (!ok) cancelled_ = true;
+  }
+  Drive();
+}
+
+void EvaluateReactor::OnCancel() {
+  token_.Cancel();
+  {
+    Lock lock(mutex_);
+    cancelled_ = true;
+  }
+  Drive();
+}
+
+void EvaluateReactor::OnDrain() {
+  {
+    Lock lock(mutex_);
+    draining_ = true;
+  }
+  Drive();
+}
+
+void EvaluateReactor::OnDone() {
+  parts_.admission->RemoveListener(this);
+  // The session goes first, so that the leases never promise memory that is still held.
+  session_.reset();
+  current_.Clear();
+  incoming_.Clear();
+  incoming_lease_.Release();
+  current_lease_.Release();
+  constants_lease_.Release();
+  stream_lease_.Release();
+  self_.reset();
+}
+
+void EvaluateReactor::OnStepDone(absl::Status status) {
+  {
+    Lock lock(mutex_);
+    stepping_ = false;
+    step_result_ = std::move(status);
+  }
+  Drive();
+}
+
+void EvaluateReactor::Drive() {
+  const std::shared_ptr<EvaluateReactor> alive = shared_from_this();
+  Lock lock(mutex_);
+  if (driving_) return;  // the driving thread sees what was noted before it stops
+  driving_ = true;
+  while (ActOnce(lock)) {
+  }
+  driving_ = false;
+}
+
+bool EvaluateReactor::ActOnce(Lock& lock) {
+  if (closed_) return false;
+  return TakeStepResult(lock) || DecideEnding(lock) || StartStep(lock) || StartReading(lock) ||
+         StartWriting(lock) || SendStatus(lock);
+}
+
+bool EvaluateReactor::TakeStepResult(Lock& lock) {
+  if (!step_result_.has_value()) return false;
+  absl::Status status = *std::exchange(step_result_, std::nullopt);
+  const bool wanted = !cancelled_;
+  lock.unlock();
+  if (status.ok() && wanted) status = AfterStep();
+  current_.Clear();
+  current_lease_.Release();
+  lock.lock();
+  if (!status.ok()) EndWith(lock, std::move(status));
+  return true;
+}
+
+absl::Status EvaluateReactor::AfterStep() {
+  if (current_.has_spec()) {
+    record_.set_run(session_->labels().run());
+    // Taken whole at once, so that a stream does not fail in the middle of a gigabyte.
+    absl::StatusOr<Admission::Lease> constants =
+        parts_.admission->AdmitBytes(AnnouncedConstantBytes(current_.spec()));
+    if (!constants.ok()) return constants.status();
+    constants_lease_ = *std::move(constants);
+  }
+  if (session_->resumed() && !std::exchange(resume_counted_, true)) parts_.metrics->StreamResumed();
+  if (session_->finished()) return QueueResult();
+  return session_->progress_due() ? QueueProgress() : absl::OkStatus();
+}
+
+absl::Status EvaluateReactor::QueueProgress() {
+  auto response = std::make_unique<v1::EvaluateResponse>();
+  const absl::Status made = session_->MakeProgress(response.get());
+  if (!made.ok()) return made;
+  Lock lock(mutex_);
+  pending_ = std::move(response);
+  return absl::OkStatus();
+}
+
+absl::Status EvaluateReactor::QueueResult() {
+  auto response = std::make_unique<v1::EvaluateResponse>();
+  const absl::Status made = session_->MakeResult(response.get());
+  if (!made.ok()) return made;
+  WriteGauges(session_->labels(), response->result(), &parts_.metrics->evaluations());
+  Lock lock(mutex_);
+  pending_ = std::move(response);
+  pending_is_result_ = true;
+  if (!ending_.has_value()) ending_ = absl::OkStatus();
+  return absl::OkStatus();
+}
+
+void EvaluateReactor::EndWith(Lock& lock, absl::Status status) {
+  if (!cancelled_ && session_->has_unreported_batches()) {
+    lock.unlock();
+    // Where the state is over its limit the status has to do without a checkpoint.
+    QueueProgress().IgnoreError();
+    lock.lock();
+  }
+  if (!ending_.has_value()) ending_ = std::move(status);
+}
+
+bool EvaluateReactor::DecideEnding(Lock& lock) {
+  if (cancelled_) {
+    pending_.reset();
+    if (ending_.has_value() && !ending_->ok()) return false;
+    ending_ = absl::CancelledError("the call was cancelled");
+    return true;
+  }
+  if (ending_.has_value() || stepping_) return false;
+  if (arrived_) {
+    // A step that waits decides by itself, but for a drain, which takes only a finish any more.
+    if (!draining_ || incoming_.has_finish()) return false;
+  } else if (!draining_ && !input_ended_) {
+    return false;
+  }
+  if (draining_) {
+    EndWith(lock, Unavailable(kDrainingReason, "lossd is shutting down; resume from the last checkpoint",
+                              absl::Seconds(1)));
+  } else if (record_.deadline_passed()) {
+    // A deadline can look like the end of the input before it looks like a cancellation.
+    ending_ = absl::CancelledError("the call was cancelled");
+  } else {
+    EndWith(lock, InvalidArgument("MISSING_FINISH", "finish",
+                                  "the stream ended without a finish step: it was cut and gives no result"));
+  }
+  return true;
+}
+
+bool EvaluateReactor::StartStep(Lock& lock) {
+  if (!arrived_ || stepping_ || ending_.has_value()) return false;
+  arrived_ = false;
+  if (!incoming_status_.ok()) {
+    EndWith(lock, std::exchange(incoming_status_, absl::OkStatus()));
+    return true;
+  }
+  current_.Swap(&incoming_);
+  current_lease_ = std::move(incoming_lease_);
+  stepping_ = true;
+  lock.unlock();
+  session_->Step(current_, &token_,
+                 [self = shared_from_this()](absl::Status status) { self->OnStepDone(std::move(status)); });
+  lock.lock();
+  return true;
+}
+
+bool EvaluateReactor::StartReading(Lock& lock) {
+  if (reading_ || arrived_ || input_ended_ || finish_read_ || draining_ || ending_.has_value()) return false;
+  // A batch is read ahead only where there is room for it; else the stream waits for its own batch first.
+  if (stepping_ && !parts_.admission->HasRoom(parts_.max_message_bytes)) return false;
+  reading_ = true;
+  lock.unlock();
+  StartRead(&incoming_);
+  lock.lock();
+  return true;
+}
+
+bool EvaluateReactor::StartWriting(Lock& lock) {
+  if (pending_ == nullptr || writing_ || pending_is_result_) return false;  // a result goes with the status
+  writing_ = true;
+  writing_message_ = std::move(pending_);
+  lock.unlock();
+  StartWrite(writing_message_.get());
+  lock.lock();
+  return true;
+}
+
+bool EvaluateReactor::SendStatus(Lock& lock) {
+  if (!ending_.has_value() || stepping_ || writing_) return false;
+  closed_ = true;
+  const grpc::Status grpc_status = record_.End(*ending_);
+  const bool with_result = pending_is_result_ && pending_ != nullptr;
+  writing_message_ = std::move(pending_);
+  lock.unlock();
+  if (with_result) {
+    StartWriteAndFinish(writing_message_.get(), grpc::WriteOptions(), grpc_status);
+  } else {
+    Finish(grpc_status);
+  }
+  lock.lock();
+  return false;
+}
+
+}  // namespace lossd

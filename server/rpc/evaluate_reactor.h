@@ -1,0 +1,101 @@
+// The reactor of Evaluate: one stream around one EvaluationSession.
+//
+// Reads go on while one batch computes (one batch ahead, if memory allows) and never wait for a write. At most one
+// Progress is being written; a newer one replaces the one that waits. Before the stream fails, or ends because
+// lossd drains, a checkpoint of the batches that counted is sent.
+//
+// Thread-safety: gRPC's reactions, the engine's callback and the drain come from any thread; each only notes what
+// happened and calls Drive, which one thread at a time runs. Ownership: the reactor holds itself until OnDone, and
+// whoever calls back holds it meanwhile.
+#ifndef LOSSD_SERVER_RPC_EVALUATE_REACTOR_H_
+#define LOSSD_SERVER_RPC_EVALUATE_REACTOR_H_
+
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include "lib/base/cancellation.h"
+#include "lib/wire/evaluation_session.h"
+#include "server/rpc/call_record.h"
+#include "server/rpc/service_parts.h"
+
+namespace lossd {
+
+class EvaluateReactor final : public grpc::ServerBidiReactor<v1::EvaluateRequest, v1::EvaluateResponse>,
+                              public DrainListener,
+                              public std::enable_shared_from_this<EvaluateReactor> {
+ public:
+  // The reactor of a new stream, for gRPC.
+  static EvaluateReactor* Start(const grpc::CallbackServerContext* context, const ServiceParts& parts);
+
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+  void OnDrain() override;
+
+ private:
+  EvaluateReactor(const grpc::CallbackServerContext* context, const ServiceParts& parts);
+
+  using Lock = std::unique_lock<std::mutex>;
+
+  // Does whatever can be done, until nothing can.
+  void Drive();
+  // One action, if there is one. These are called by the driving thread, hold the lock on entry and exit, and
+  // release it around calls into gRPC and the session.
+  bool ActOnce(Lock& lock);
+  bool TakeStepResult(Lock& lock);
+  bool DecideEnding(Lock& lock);
+  bool StartStep(Lock& lock);
+  bool StartReading(Lock& lock);
+  bool StartWriting(Lock& lock);
+  bool SendStatus(Lock& lock);
+
+  // After a step that counted.
+  absl::Status AfterStep();
+  absl::Status QueueProgress();
+  absl::Status QueueResult();
+  // Ends the stream with `status`, after a checkpoint of what was counted.
+  void EndWith(Lock& lock, absl::Status status);
+  void OnStepDone(absl::Status status);
+
+  const ServiceParts& parts_;
+  CallRecord record_;
+  CancellationToken token_;
+  std::shared_ptr<EvaluateReactor> self_;  // until OnDone
+
+  // Used by the driving thread alone, and by the engine while a step runs.
+  std::unique_ptr<EvaluationSession> session_;
+  v1::EvaluateRequest current_;  // the step that runs
+  Admission::Lease stream_lease_;
+  Admission::Lease current_lease_;
+  Admission::Lease constants_lease_;
+  std::unique_ptr<v1::EvaluateResponse> writing_message_;
+  bool resume_counted_ = false;
+
+  std::mutex mutex_;  // guards what follows
+  bool driving_ = false;
+  v1::EvaluateRequest incoming_;  // what is read, while reading_; then the next step, while arrived_
+  bool reading_ = false;
+  bool arrived_ = false;
+  bool input_ended_ = false;
+  bool finish_read_ = false;
+  absl::Status incoming_status_;  // not OK: the step that arrived was not admitted
+  Admission::Lease incoming_lease_;
+  bool stepping_ = false;
+  std::optional<absl::Status> step_result_;
+  bool writing_ = false;
+  std::unique_ptr<v1::EvaluateResponse> pending_;
+  bool pending_is_result_ = false;
+  bool cancelled_ = false;
+  bool draining_ = false;
+  bool closed_ = false;                 // the status was given to gRPC
+  std::optional<absl::Status> ending_;  // the stream ends with this, once what is under way is done
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_RPC_EVALUATE_REACTOR_H_

@@ -1,0 +1,91 @@
+#include "server/rpc/unary_reactors.h"
+
+#include <utility>
+
+#include "server/rpc/decode.h"
+#include "server/rpc/evaluation_readings.h"
+
+namespace lossd {
+namespace {
+
+absl::Status AdmitCall(const ServiceParts& parts, Admission::Lease* lease) {
+  absl::StatusOr<Admission::Lease> admitted = parts.admission->AdmitCall();
+  if (!admitted.ok()) return admitted.status();
+  *lease = *std::move(admitted);
+  return absl::OkStatus();
+}
+
+absl::Status AdmitBytes(const ServiceParts& parts, int64_t bytes, Admission::Lease* lease) {
+  absl::StatusOr<Admission::Lease> admitted = parts.admission->AdmitBytes(bytes);
+  if (!admitted.ok()) return admitted.status();
+  *lease = *std::move(admitted);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+ComputeLossReactor::ComputeLossReactor(const grpc::CallbackServerContext* context,
+                                       const v1::ComputeLossRequest* request,
+                                       v1::ComputeLossResponse* response, const ServiceParts& parts)
+    : request_(request), response_(response), parts_(parts), record_(Method::kComputeLoss, context, parts) {
+  parts_.metrics->Received(ReceivedBytes(*request_));
+  record_.set_run(request_->labels().run());
+  const absl::Status admitted = Admit();
+  if (!admitted.ok()) {
+    End(admitted);
+    return;
+  }
+  parts_.engine->ComputeLoss(*request_, response_, &token_,
+                             [this](absl::Status status) { End(std::move(status)); });
+}
+
+absl::Status ComputeLossReactor::Admit() {
+  const absl::Status admitted = AdmitCall(parts_, &call_lease_);
+  if (!admitted.ok()) return admitted;
+  return AdmitBytes(parts_, HeldBytes(*request_), &bytes_lease_);
+}
+
+void ComputeLossReactor::End(absl::Status status) {
+  if (status.ok()) WriteGauges(request_->labels(), *response_, &parts_.metrics->evaluations());
+  // The leases go with the reactor: until then gRPC holds the messages. Nothing may follow Finish.
+  Finish(record_.End(std::move(status)));
+}
+
+MergeEvaluationsReactor::MergeEvaluationsReactor(const grpc::CallbackServerContext* context,
+                                                 const v1::MergeEvaluationsRequest* request,
+                                                 v1::MergeEvaluationsResponse* response,
+                                                 const ServiceParts& parts)
+    : request_(request), response_(response), parts_(parts), record_(Method::kMergeEvaluations, context, parts) {
+  parts_.metrics->Received(ReceivedBytes(*request_));
+  record_.set_run(request_->labels().run());
+  const absl::Status admitted = Admit();
+  if (!admitted.ok()) {
+    End(admitted);
+    return;
+  }
+  parts_.engine->pool().Submit(1, [this](int64_t) { Merge(); }, [] {});
+}
+
+absl::Status MergeEvaluationsReactor::Admit() {
+  const absl::Status admitted = AdmitCall(parts_, &call_lease_);
+  if (!admitted.ok()) return admitted;
+  return AdmitBytes(parts_, HeldBytes(*request_), &bytes_lease_);
+}
+
+void MergeEvaluationsReactor::Merge() { End(parts_.engine->MergeEvaluations(*request_, response_)); }
+
+void MergeEvaluationsReactor::End(const absl::Status& status) {
+  if (status.ok()) WriteGauges(request_->labels(), response_->result(), &parts_.metrics->evaluations());
+  Finish(record_.End(status));
+}
+
+LookupReactor::LookupReactor(Method method, const grpc::CallbackServerContext* context, int64_t received_bytes,
+                             const ServiceParts& parts, const std::function<absl::Status()>& answer)
+    : record_(method, context, parts) {
+  parts.metrics->Received(received_bytes);
+  absl::Status status = AdmitCall(parts, &call_lease_);
+  if (status.ok()) status = answer();
+  Finish(record_.End(std::move(status)));
+}
+
+}  // namespace lossd

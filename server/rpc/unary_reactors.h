@@ -1,0 +1,73 @@
+// The reactors of the unary methods. Each starts its work when it is made and deletes itself when gRPC is done
+// with the call. Nothing here blocks: what takes long runs on the engine's threads.
+#ifndef LOSSD_SERVER_RPC_UNARY_REACTORS_H_
+#define LOSSD_SERVER_RPC_UNARY_REACTORS_H_
+
+#include <functional>
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include "lib/base/cancellation.h"
+#include "server/rpc/call_record.h"
+#include "server/rpc/service_parts.h"
+
+namespace lossd {
+
+class ComputeLossReactor final : public grpc::ServerUnaryReactor {
+ public:
+  ComputeLossReactor(const grpc::CallbackServerContext* context, const v1::ComputeLossRequest* request,
+                     v1::ComputeLossResponse* response, const ServiceParts& parts);
+
+  void OnCancel() override { token_.Cancel(); }
+  void OnDone() override { delete this; }
+
+ private:
+  absl::Status Admit();
+  void End(absl::Status status);
+
+  const v1::ComputeLossRequest* const request_;
+  v1::ComputeLossResponse* const response_;
+  const ServiceParts& parts_;
+  CallRecord record_;
+  CancellationToken token_;
+  Admission::Lease call_lease_;
+  Admission::Lease bytes_lease_;
+};
+
+class MergeEvaluationsReactor final : public grpc::ServerUnaryReactor {
+ public:
+  MergeEvaluationsReactor(const grpc::CallbackServerContext* context, const v1::MergeEvaluationsRequest* request,
+                          v1::MergeEvaluationsResponse* response, const ServiceParts& parts);
+
+  void OnDone() override { delete this; }
+
+ private:
+  absl::Status Admit();
+  void Merge();
+  void End(const absl::Status& status);
+
+  const v1::MergeEvaluationsRequest* const request_;
+  v1::MergeEvaluationsResponse* const response_;
+  const ServiceParts& parts_;
+  CallRecord record_;
+  Admission::Lease call_lease_;
+  Admission::Lease bytes_lease_;
+};
+
+// Answers at once with what `answer` says: the methods that only look something up.
+class LookupReactor final : public grpc::ServerUnaryReactor {
+ public:
+  LookupReactor(Method method, const grpc::CallbackServerContext* context, int64_t received_bytes,
+                const ServiceParts& parts, const std::function<absl::Status()>& answer);
+
+  void OnDone() override { delete this; }
+
+ private:
+  CallRecord record_;
+  Admission::Lease call_lease_;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_RPC_UNARY_REACTORS_H_
