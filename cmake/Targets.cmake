@@ -11,6 +11,16 @@ if(LOSSD_SANITIZE)
   target_compile_options(lossd_options INTERFACE
     -fsanitize=${LOSSD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(lossd_options INTERFACE -fsanitize=${LOSSD_SANITIZE})
+  if(LOSSD_SANITIZE MATCHES "thread")
+    # With this macro protobuf's headers give map fields another layout than the packaged library was built with.
+    # libstdc++ knows by its own one how shared_ptr has to look to the sanitizer.
+    target_compile_options(lossd_options INTERFACE -U__SANITIZE_THREAD__ -D_GLIBCXX_TSAN=1)
+  endif()
+endif()
+
+if(LOSSD_BUILD_FUZZERS)
+  # The library reports its branches to libFuzzer; each fuzzer brings the driver (-fsanitize=fuzzer).
+  target_compile_options(lossd_options INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
 # Units that include Highway: AVX2 and up, and NEON. The other targets do not fuse MulAdd.
@@ -30,6 +40,15 @@ function(lossd_layer name)
   set_property(GLOBAL APPEND PROPERTY LOSSD_INSTALLED_TARGETS ${name})
 endfunction()
 
+# Sets VARIABLE=VALUE... for a CTest entry, and what every test of a sanitizer build needs.
+function(lossd_test_environment name)
+  set(environment ${ARGN})
+  if(LOSSD_SANITIZE MATCHES "thread")
+    list(APPEND environment TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/tsan.supp)
+  endif()
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment}")
+endfunction()
+
 # A GoogleTest binary, one CTest entry.
 function(lossd_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
@@ -37,5 +56,22 @@ function(lossd_test name)
     add_executable(${name} ${ARG_SOURCES})
     target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gmock GTest::gtest GTest::gtest_main)
     add_test(NAME ${name} COMMAND ${name})
+    if(LOSSD_SANITIZE MATCHES "thread")
+      set_tests_properties(${name} PROPERTIES ENVIRONMENT
+        "TSAN_OPTIONS=ignore_noninstrumented_modules=1:suppressions=${PROJECT_SOURCE_DIR}/cmake/tsan_suppressions.txt")
+    endif()
+  endif()
+endfunction()
+
+# Runs a test of lossd_test once more, on the instruction set that every supported processor has.
+function(lossd_test_on_baseline name)
+  if(LOSSD_BUILD_TESTS)
+    if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+      set(target avx2)
+    else()
+      set(target neon)
+    endif()
+    add_test(NAME ${name}_${target} COMMAND ${name})
+    lossd_test_environment(${name}_${target} LOSSD_TARGET=${target})
   endif()
 endfunction()

@@ -48,7 +48,8 @@ int Serve(const ParsedOptions& parsed) {
   }
   LogListening(**server, &logger);
   const int signal = signals.Wait();
-  logger.Log(LogLevel::kInfo, "draining", {{"signal", int64_t{signal}}, {"seconds", options.drain_seconds}});
+  logger.Log(LogLevel::kInfo, "draining",
+             {{"signal", int64_t{signal}}, {"seconds", options.drain_seconds}});
   (*server)->Drain(absl::Seconds(options.drain_seconds));
   server->reset();
   if (!options.ports_file.empty()) std::remove(options.ports_file.c_str());
@@ -63,8 +64,8 @@ int main(int argc, char** argv) {
   lossd::TuneAllocator();
   const absl::Status target = lossd::InitCpuTarget();
   if (!target.ok()) return lossd::Fail(target);
-  const lossd::ParsedOptions parsed =
-      lossd::ParseOptions(std::vector<std::string>(argv + 1, argv + argc), lossd::LossdEnvironment());
+  const lossd::ParsedOptions parsed = lossd::ParseOptions(
+      std::vector<std::string>(argv + 1, argv + argc), lossd::LossdEnvironment());
   if (!parsed.options.has_value()) {
     std::fputs(parsed.output.c_str(), parsed.exit_code == 0 ? stdout : stderr);
     return parsed.exit_code;

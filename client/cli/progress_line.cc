@@ -46,7 +46,7 @@ void ProgressLine::Draw() {
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start_);
   const double rate = seconds > 0 ? static_cast<double>(done_) / seconds : 0;
   std::cerr << '\r'
-            << absl::StrFormat("[%s%s] %3.0f%%  %d of %d samples, %.3g a second",
+            << absl::StrFormat("[%s%s] %3.0f%%  %d of %d samples, %.0f a second",
                                std::string(filled, '='), std::string(kBarWidth - filled, ' '),
                                100 * share, done_, total_, rate)
             << "\x1b[K" << std::flush;

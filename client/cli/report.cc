@@ -105,13 +105,28 @@ std::string Types(const v1::InputDescription& input) {
   });
 }
 
-void PrintSignature(const v1::InputSignature& signature, std::ostream& out) {
-  out << "\ninputs (one item: " << signature.item() << ")\n";
-  Table table({{"  name"}, {"shape"}, {"needed"}, {"gradient"}, {"values"}, {"types"}});
-  for (const v1::InputDescription& input : signature.inputs()) {
-    table.AddRow({"  " + input.name(), input.shape(), input.optional() ? "optional" : "yes",
-                  input.gradient() ? "yes" : "no", input.values().empty() ? "any" : input.values(),
-                  Types(input)});
+// The alternatives with the same kind of item: first which inputs go together, then each input
+// once.
+void PrintSignatures(const std::string& item,
+                     const std::vector<const v1::InputSignature*>& signatures, std::ostream& out) {
+  out << "\ninputs (one item: " << item << (signatures.size() > 1 ? "), one of" : ")") << '\n';
+  std::vector<std::string> seen;
+  Table table({{"    name"}, {"shape"}, {"gradient"}, {"values"}, {"types"}});
+  for (const v1::InputSignature* signature : signatures) {
+    out << "  "
+        << absl::StrJoin(signature->inputs(), ", ",
+                         [](std::string* text, const auto& input) {
+                           absl::StrAppend(text, input.optional() ? "[" : "", input.name(),
+                                           input.optional() ? "]" : "");
+                         })
+        << '\n';
+    for (const v1::InputDescription& input : signature->inputs()) {
+      const std::string description = input.SerializeAsString();
+      if (std::find(seen.begin(), seen.end(), description) != seen.end()) continue;
+      seen.push_back(description);
+      table.AddRow({"    " + input.name(), input.shape(), input.gradient() ? "yes" : "no",
+                    input.values().empty() ? "any" : input.values(), Types(input)});
+    }
   }
   table.Print(out);
 }
@@ -185,7 +200,18 @@ void PrintLoss(const v1::LossDescription& loss, std::ostream& out) {
   out << "formula  " << loss.formula() << '\n';
   out << "source   " << loss.source() << '\n';
   out << "streams  " << (loss.streams() ? "yes" : "no") << '\n';
-  for (const v1::InputSignature& signature : loss.signatures()) PrintSignature(signature, out);
+  std::vector<std::string> items;
+  for (const v1::InputSignature& signature : loss.signatures()) {
+    if (std::find(items.begin(), items.end(), signature.item()) == items.end())
+      items.push_back(signature.item());
+  }
+  for (const std::string& item : items) {
+    std::vector<const v1::InputSignature*> alternatives;
+    for (const v1::InputSignature& signature : loss.signatures()) {
+      if (signature.item() == item) alternatives.push_back(&signature);
+    }
+    PrintSignatures(item, alternatives, out);
+  }
   out << "\nevery loss also takes sample_weight, [N] or shaped as its items\n\nparameters\n";
   if (loss.parameters().empty()) {
     out << "  none\n";

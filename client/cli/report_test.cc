@@ -97,6 +97,27 @@ TEST(PrintEvaluation, MarksWhatIsUnset) {
             "mse     0.5    1           2      2               -     0.25        -\n");
 }
 
+TEST(PrintLoss, ShowsEachInputOnce) {
+  v1::LossDescription loss;
+  loss.set_name("focal");
+  for (const char* prediction : {"logits", "probs"}) {
+    v1::InputSignature* signature = loss.add_signatures();
+    signature->set_item("row");
+    signature->add_inputs()->set_name(prediction);
+    signature->add_inputs()->set_name("class_weight");
+    signature->mutable_inputs(1)->set_optional(true);
+  }
+  std::ostringstream out;
+  PrintLoss(loss, out);
+  EXPECT_THAT(out.str(), testing::HasSubstr("inputs (one item: row), one of\n"
+                                            "  logits, [class_weight]\n"
+                                            "  probs, [class_weight]\n"
+                                            "    name          shape  gradient  values  types\n"
+                                            "    logits               no        any\n"
+                                            "    class_weight         no        any\n"
+                                            "    probs                no        any\n"));
+}
+
 TEST(PrintJson, HasProtoNamesAndDefaults) {
   std::ostringstream out;
   PrintJson(Result(), out);

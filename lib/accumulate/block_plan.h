@@ -81,6 +81,23 @@ inline double ChainStart(int exponent) {
                                (uint64_t{1} << 51));
 }
 
+// n <= 2^LogTerms(n).
+inline int LogTerms(size_t n) { return n > 2 ? static_cast<int>(std::bit_width(n - 1)) : 1; }
+
+// The start of a chain of two for n terms that are taken to be below 2^top, before they are known.
+inline double AssumedStart(int top, size_t n) {
+  const int u = top + LogTerms(n) - 51;
+  return ChainStart(u < -1074 ? -1074 : u);
+}
+
+// Whether that chain did not round, now that the extent of its terms is known.
+inline bool IsProven(int top, const Extent& extent, size_t n) {
+  if (!extent.finite || top > 1000 || (!extent.zero && extent.top > top)) return false;
+  const int b = LogTerms(n);
+  const int u = top + b - 51;
+  return extent.zero || (u < -1074 ? -1074 : u) + b - 1 <= 53 + extent.unit;
+}
+
 inline BlockPlan PlanBlock(const Extent& extent, size_t n) {
   constexpr int kLowest = -1074;
   BlockPlan plan;
@@ -89,7 +106,7 @@ inline BlockPlan PlanBlock(const Extent& extent, size_t n) {
     plan.way = BlockWay::kZero;
     return plan;
   }
-  const int b = n > 2 ? static_cast<int>(std::bit_width(n - 1)) : 1;  // n <= 2^b
+  const int b = LogTerms(n);
   if (extent.top + b > 1022) return plan;  // Nor may any sum or M overflow.
   const int span = extent.top - extent.unit;
   int u = extent.top + b - 51;

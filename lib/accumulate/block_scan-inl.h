@@ -81,10 +81,10 @@ class Scan32 {
   // Written out: an implicit constructor is not compiled for the target.
   HWY_INLINE Scan32()
       : max_(hn::Zero(U32())), min_(hn::Set(U32(), ~uint32_t{0})), united_(hn::Zero(U32())) {}
-  HWY_INLINE void Update(const float* x) {
+  HWY_INLINE void Update(const float* x) { UpdateVector(hn::LoadU(F32(), x)); }
+  HWY_INLINE void UpdateVector(hn::Vec<F32> x) {
     const U32 d;
-    const auto magnitude =
-        hn::And(hn::BitCast(d, hn::LoadU(F32(), x)), hn::Set(d, uint32_t{0x7fffffff}));
+    const auto magnitude = hn::And(hn::BitCast(d, x), hn::Set(d, uint32_t{0x7fffffff}));
     max_ = hn::Max(max_, magnitude);
     // Zero becomes the largest of all.
     min_ = hn::Min(min_, hn::Sub(magnitude, hn::Set(d, uint32_t{1})));

@@ -36,6 +36,8 @@
 
 #include <cstring>
 
+#include "hwy/cache_control.h"
+#include "lib/accumulate/block_chain-inl.h"
 #include "lib/accumulate/block_plan.h"
 #include "lib/accumulate/block_scan-inl.h"
 #include "lib/accumulate/block_sum.h"
@@ -43,7 +45,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace lossd {
 namespace HWY_NAMESPACE {
-using internal::BlockPlan;
 using internal::BlockWay;
 
 // Below this many vectors a run saves nothing over a chain that takes each.
@@ -51,14 +52,6 @@ constexpr size_t kShortestRun = 4;
 
 // What a term is made of.
 enum class Kind { kItem, kProduct, kSquare };
-
-// Terms as x * w, unrounded: the fused multiply-adds below never round the product. A plain item
-// has w = 1. MulAdd(x, 1, y) is x + y, but runs in the multipliers, which processors with adders of
-// their own (AMD's) would else leave idle.
-struct Terms {
-  V64 x;
-  V64 w;
-};
 
 HWY_INLINE V64 Widen(const float* x) {
   const hn::Rebind<float, F64> half;
@@ -77,8 +70,8 @@ class Block {
   // Whether Terms::w is 1 throughout.
   static constexpr bool kUnitFactor = kKind == Kind::kItem || sizeof(T) == 8;
 
-  HWY_INLINE Block(const T* x, const T* w, size_t n)
-      : x_(x), w_(w), n_(n), bulk_(n - n % kStep), one_(hn::Set(F64(), internal::kOne)) {
+  HWY_INLINE Block(const T* x, const T* w, size_t n, const Upcoming& next)
+      : x_(x), w_(w), n_(n), bulk_(n - n % kStep), one_(hn::Set(F64(), internal::kOne)), next_(next) {
     if (bulk_ == n) return;
     CopyTail(x, x_tail_);
     if constexpr (kKind == Kind::kProduct) CopyTail(w, w_tail_);
@@ -90,6 +83,15 @@ class Block {
   // Terms i, i + 1, ... of the bulk, or of the tail.
   HWY_INLINE Terms At(size_t i) const { return TermsOf(x_ + i, w_ + i); }
   HWY_INLINE Terms TailAt(size_t i) const { return TermsOf(x_tail_ + i, w_tail_ + i); }
+
+  // Fetches what lies at items [i, i + kCount) of an upcoming stream.
+  template <int kStream, size_t kCount>
+  HWY_INLINE void Fetch(size_t i) const {
+    if (next_.streams[kStream] == nullptr) return;
+    for (size_t byte = 0; byte < kCount * sizeof(T); byte += 64) {
+      hwy::Prefetch(next_.streams[kStream] + i * sizeof(T) + byte);
+    }
+  }
 
   HWY_INLINE Extent Scan() const {
     if constexpr (sizeof(T) == 8) {
@@ -125,6 +127,7 @@ class Block {
     Scan64 b;
     size_t i = 0;
     for (; i + 2 * kLanes <= bulk_; i += 2 * kLanes) {
+      Fetch<0, 2 * kLanes>(i);
       a.Update(At(i).x);
       b.Update(At(i + kLanes).x);
     }
@@ -140,6 +143,7 @@ class Block {
     Scan32<kUnited> b;
     size_t i = 0;
     for (; i + 4 * kStep <= bulk_; i += 4 * kStep) {
+      Fetch<0, 4 * kStep>(i);
       a.Update(factors + i);
       b.Update(factors + i + kStep);
       a.Update(factors + i + 2 * kStep);
@@ -156,51 +160,12 @@ class Block {
   const size_t n_;
   const size_t bulk_;
   const V64 one_;
+  const Upcoming& next_;
   HWY_ALIGN T x_tail_[kStep];
   HWY_ALIGN T w_tail_[kStep];
 };
 
-// One chain a lane; the comment above has its bounds.
-template <int kLevels>
-struct Chain {
-  HWY_INLINE explicit Chain(const BlockPlan& plan)
-      : p(hn::Set(F64(), plan.start[0])), q(hn::Set(F64(), plan.start[1])), rest(hn::Zero(F64())) {}
-
-  // kUnitFactor: term.w is 1. kBusyAdders: the terms are widened floats; AMD's processors widen in
-  // their adders, which leaves those one operation in four.
-  template <bool kUnitFactor, bool kBusyAdders>
-  HWY_INLINE void Add(Terms term, V64 one) {
-    const V64 t = hn::MulAdd(term.x, term.w, p);
-    const V64 high = hn::Sub(t, p);
-    p = t;
-    V64 low;
-    if constexpr (kUnitFactor) {
-      low = kBusyAdders ? hn::NegMulAdd(high, one, term.x) : hn::Sub(term.x, high);
-    } else {
-      low = hn::MulSub(term.x, term.w, high);
-    }
-    if constexpr (kLevels == 3) {
-      const V64 t2 = hn::Add(q, low);
-      low = hn::Sub(low, hn::Sub(t2, q));
-      q = t2;
-    }
-    rest = hn::MulAdd(low, one, rest);
-  }
-
-  V64 p;
-  V64 q;  // Unused with two levels.
-  V64 rest;
-};
-
 HWY_INLINE V64 Plus(V64 sum, Terms term) { return hn::MulAdd(term.x, term.w, sum); }
-
-// Sum of four lanes' worth of partial sums, each less its start: exact by the bounds above.
-HWY_INLINE double FoldLess(double start, V64 a, V64 b, V64 c, V64 d) {
-  const V64 m = hn::Set(F64(), start);
-  const V64 ab = hn::Add(hn::Sub(a, m), hn::Sub(b, m));
-  const V64 cd = hn::Add(hn::Sub(c, m), hn::Sub(d, m));
-  return Fold(F64(), hn::Add(ab, cd), AddOp());
-}
 
 // Eight sums: four cycles of latency times two additions a cycle.
 template <Kind kKind, class T>
@@ -230,25 +195,6 @@ HWY_INLINE ExactParts SumPlain(const Block<kKind, T>& block) {
   return parts;
 }
 
-// Four chains cover the latency of the additions that each waits for.
-template <int kLevels>
-struct FourChains {
-  HWY_INLINE explicit FourChains(const BlockPlan& plan) : a(plan), b(plan), c(plan), e(plan) {}
-
-  HWY_INLINE ExactParts Result(const BlockPlan& plan) const {
-    ExactParts parts;
-    parts.part[0] = FoldLess(plan.start[0], a.p, b.p, c.p, e.p);
-    parts.part[1] = FoldLess(0, a.rest, b.rest, c.rest, e.rest);
-    if constexpr (kLevels == 3) {
-      parts.part[2] = parts.part[1];
-      parts.part[1] = FoldLess(plan.start[1], a.q, b.q, c.q, e.q);
-    }
-    return parts;
-  }
-
-  Chain<kLevels> a, b, c, e;
-};
-
 template <int kLevels, Kind kKind, class T>
 HWY_NOINLINE ExactParts SumChained(const Block<kKind, T>& block, const BlockPlan& plan) {
   constexpr size_t kLanes = Block<kKind, T>::kLanes;
@@ -258,6 +204,7 @@ HWY_NOINLINE ExactParts SumChained(const Block<kKind, T>& block, const BlockPlan
   FourChains<kLevels> chains(plan);
   size_t i = 0;
   for (; i + 4 * kLanes <= block.bulk(); i += 4 * kLanes) {
+    block.template Fetch<1, 4 * kLanes>(i);
     chains.a.template Add<kUnit, kBusy>(block.At(i), one);
     chains.b.template Add<kUnit, kBusy>(block.At(i + kLanes), one);
     chains.c.template Add<kUnit, kBusy>(block.At(i + 2 * kLanes), one);
@@ -287,6 +234,7 @@ HWY_NOINLINE ExactParts SumInRuns(const Block<kKind, T>& block, const BlockPlan&
     V64 c = a;
     V64 e = a;
     for (size_t k = 0; k < plan.run && i + 4 * kLanes <= block.bulk(); ++k, i += 4 * kLanes) {
+      block.template Fetch<1, 4 * kLanes>(i);
       a = Plus(a, block.At(i));
       b = Plus(b, block.At(i + kLanes));
       c = Plus(c, block.At(i + 2 * kLanes));
@@ -326,19 +274,23 @@ HWY_INLINE ExactParts SumPlanned(const Block<kKind, T>& block, const BlockPlan& 
 }
 
 template <Kind kKind, class T>
-HWY_INLINE ExactParts SumBlock(const T* x, const T* w, size_t n) {
+HWY_INLINE ExactParts SumBlock(const T* x, const T* w, size_t n, const Upcoming& next) {
   if (n == 0) return ExactParts();
-  const Block<kKind, T> block(x, w, n);
+  const Block<kKind, T> block(x, w, n, next);
   return SumPlanned(block, internal::PlanBlock(block.Scan(), n));
 }
 
-template <Kind kKind, class T>
-ExactParts SumOf(const T* x, size_t n) {
-  return SumBlock<kKind, T>(x, x, n);
+template <class T>
+ExactParts SumOfItems(const T* x, size_t n, const Upcoming& next) {
+  return SumBlock<Kind::kItem, T>(x, x, n, next);
+}
+template <class T>
+ExactParts SumOfSquares(const T* x, size_t n) {
+  return SumBlock<Kind::kSquare, T>(x, x, n, Upcoming());
 }
 template <class T>
 ExactParts SumOfProducts(const T* x, const T* w, size_t n) {
-  return SumBlock<Kind::kProduct, T>(x, w, n);
+  return SumBlock<Kind::kProduct, T>(x, w, n, Upcoming());
 }
 
 // Items in runs and squares in chains, in one pass over the items. Either plan may also be kPlain.
@@ -353,6 +305,7 @@ HWY_NOINLINE MomentParts MomentsInRuns(const Block<Kind::kSquare, float>& block,
     V64 a = hn::Zero(F64());
     V64 b = a;
     for (size_t k = 0; k < item_plan.run && i + 4 * kLanes <= block.bulk(); k += 2) {
+      block.template Fetch<1, 4 * kLanes>(i);
       const Terms ta = block.At(i);
       const Terms tb = block.At(i + kLanes);
       const Terms tc = block.At(i + 2 * kLanes);
@@ -385,10 +338,10 @@ HWY_NOINLINE MomentParts MomentsInRuns(const Block<Kind::kSquare, float>& block,
   return parts;
 }
 
-MomentParts MomentsF32(const float* x, size_t n) {
+MomentParts MomentsF32(const float* x, size_t n, const Upcoming& next) {
   MomentParts parts;
   if (n == 0) return parts;
-  const Block<Kind::kSquare, float> block(x, x, n);
+  const Block<Kind::kSquare, float> block(x, x, n, next);
   const Extent extent = block.ScanItems();
   const BlockPlan item_plan = internal::PlanBlock(extent, n);
   const BlockPlan square_plan = internal::PlanBlock(internal::ExtentOfProducts(extent, extent), n);
@@ -398,22 +351,22 @@ MomentParts MomentsF32(const float* x, size_t n) {
   if (chains(item_plan) && chains(square_plan) && item_plan.run >= kShortestRun) {
     return MomentsInRuns(block, item_plan, square_plan);
   }
-  parts.sum = SumPlanned(Block<Kind::kItem, float>(x, x, n), item_plan);
+  parts.sum = SumPlanned(Block<Kind::kItem, float>(x, x, n, next), item_plan);
   parts.square = SumPlanned(block, square_plan);
   return parts;
 }
 
-MomentParts MomentsF64(const double* x, size_t n) {
+MomentParts MomentsF64(const double* x, size_t n, const Upcoming& next) {
   MomentParts parts;
-  parts.sum = SumOf<Kind::kItem>(x, n);
-  parts.square = SumOf<Kind::kSquare>(x, n);
+  parts.sum = SumOfItems(x, n, next);
+  parts.square = SumOfSquares(x, n);
   return parts;
 }
 
 const SumKernels* Table() {
   static constexpr SumKernels kTable = {
-      HWY_TARGET, SumOf<Kind::kItem, float>,  SumOfProducts<float>,  SumOf<Kind::kSquare, float>,
-      MomentsF32, SumOf<Kind::kItem, double>, SumOfProducts<double>, SumOf<Kind::kSquare, double>,
+      HWY_TARGET, SumOfItems<float>,  SumOfProducts<float>,  SumOfSquares<float>,
+      MomentsF32, SumOfItems<double>, SumOfProducts<double>, SumOfSquares<double>,
       MomentsF64,
   };
   return &kTable;

@@ -43,18 +43,24 @@ struct MomentParts {
   ExactParts square;
 };
 
+// Memory that the caller reads after this block, as many bytes of each stream as the block has: a kernel fetches it
+// into the cache in step with its own work, so that memory is not idle meanwhile. Null: nothing to fetch.
+struct Upcoming {
+  const std::byte* streams[2] = {nullptr, nullptr};
+};
+
 // All kernels want n <= kMaxBlockItems; n = 0 gives zero.
 struct SumKernels {
   int64_t target;  // The HWY_ bit of the instruction set that runs.
-  ExactParts (*sum_f32)(const float* x, size_t n);
+  ExactParts (*sum_f32)(const float* x, size_t n, const Upcoming& next);
   ExactParts (*product_f32)(const float* x, const float* w, size_t n);  // x * w as f64, exact.
   ExactParts (*square_f32)(const float* x, size_t n);                   // x * x as f64, exact.
   // sum_f32 and square_f32 in one pass.
-  MomentParts (*moments_f32)(const float* x, size_t n);
-  ExactParts (*sum_f64)(const double* x, size_t n);
+  MomentParts (*moments_f32)(const float* x, size_t n, const Upcoming& next);
+  ExactParts (*sum_f64)(const double* x, size_t n, const Upcoming& next);
   ExactParts (*product_f64)(const double* x, const double* w, size_t n);  // x * w rounded to f64.
   ExactParts (*square_f64)(const double* x, size_t n);                    // x * x rounded to f64.
-  MomentParts (*moments_f64)(const double* x, size_t n);
+  MomentParts (*moments_f64)(const double* x, size_t n, const Upcoming& next);
 };
 
 // The table of the best target of this processor; 4 ns, so fetch it once.

@@ -103,17 +103,17 @@ class BlockSumTest : public testing::TestWithParam<int64_t> {
     const T* const pw = w_memory_.Put(w, 2 - gap);
     const size_t n = x.size();
     if constexpr (sizeof(T) == 4) {
-      item_proofs_ += Check(kernels_->sum_f32(px, n), items);
+      item_proofs_ += Check(kernels_->sum_f32(px, n, Upcoming()), items);
       product_proofs_ += Check(kernels_->product_f32(px, pw, n), products);
       square_proofs_ += Check(kernels_->square_f32(px, n), squares);
-      const MomentParts moments = kernels_->moments_f32(px, n);
+      const MomentParts moments = kernels_->moments_f32(px, n, Upcoming());
       Check(moments.sum, items);
       Check(moments.square, squares);
     } else {
-      item_proofs_ += Check(kernels_->sum_f64(px, n), items);
+      item_proofs_ += Check(kernels_->sum_f64(px, n, Upcoming()), items);
       product_proofs_ += Check(kernels_->product_f64(px, pw, n), products);
       square_proofs_ += Check(kernels_->square_f64(px, n), squares);
-      const MomentParts moments = kernels_->moments_f64(px, n);
+      const MomentParts moments = kernels_->moments_f64(px, n, Upcoming());
       Check(moments.sum, items);
       Check(moments.square, squares);
     }
@@ -236,7 +236,7 @@ TEST_P(BlockSumTest, SpansAcrossEveryBound) {
     for (int span = 40; span<165; span += n> 1000 ? 3 : 1) {
       for (int pattern = 0; pattern < 4; ++pattern) {
         const std::vector<double> x = SpanTerms(7, span, n, pattern, random_);
-        ExactParts parts = kernels_->sum_f64(x_memory_.Put(x, 0), n);
+        ExactParts parts = kernels_->sum_f64(x_memory_.Put(x, 0), n, Upcoming());
         Check(parts, x);
         internal::Extent extent;
         extent.top = 7;
@@ -295,15 +295,15 @@ TEST_P(BlockSumTest, NonFiniteIsDeclinedWhereverItStands) {
       for (const double bad : {kInfinity, -kInfinity, std::nan("")}) {
         std::vector<float> x(n, 0.0f);
         x[i] = static_cast<float>(bad);
-        EXPECT_FALSE(kernels_->sum_f32(x.data(), n).exact);
+        EXPECT_FALSE(kernels_->sum_f32(x.data(), n, Upcoming()).exact);
         EXPECT_FALSE(kernels_->square_f32(x.data(), n).exact);
-        EXPECT_FALSE(kernels_->moments_f32(x.data(), n).sum.exact);
+        EXPECT_FALSE(kernels_->moments_f32(x.data(), n, Upcoming()).sum.exact);
         std::vector<float> w(n, 0.0f);  // 0 * infinity is NaN.
         EXPECT_FALSE(kernels_->product_f32(x.data(), w.data(), n).exact);
         EXPECT_FALSE(kernels_->product_f32(w.data(), x.data(), n).exact);
         CheckAll(x, w);
         std::vector<double> dx(x.begin(), x.end());
-        EXPECT_FALSE(kernels_->sum_f64(dx.data(), n).exact);
+        EXPECT_FALSE(kernels_->sum_f64(dx.data(), n, Upcoming()).exact);
         CheckAll(dx, std::vector<double>(n, 2.0));
       }
     }
@@ -317,19 +317,19 @@ TEST_P(BlockSumTest, NonFiniteIsDeclinedWhereverItStands) {
 TEST_P(BlockSumTest, ZerosOfEitherSignGivePositiveZero) {
   for (const size_t n : {1, 5, 64, 1000}) {
     std::vector<float> x(n, -0.0f);
-    const ExactParts parts = kernels_->sum_f32(x.data(), n);
+    const ExactParts parts = kernels_->sum_f32(x.data(), n, Upcoming());
     EXPECT_EQ(Bits(Round(parts)), Bits(0.0));
     EXPECT_EQ(Bits(QuotientByCount(parts, 3)), Bits(0.0));
     x[0] = 1;
     x[n / 2] -= 1;
-    EXPECT_EQ(Bits(Round(kernels_->sum_f32(x.data(), n))), Bits(n == 1 ? 0.0 : 0.0));
+    EXPECT_EQ(Bits(Round(kernels_->sum_f32(x.data(), n, Upcoming()))), Bits(n == 1 ? 0.0 : 0.0));
   }
 }
 
 TEST_P(BlockSumTest, AgreesWithRationalArithmetic) {
   for (int i = 0; i < 60; ++i) {
     const std::vector<double> x = SpanTerms(3, 40 + i, 1 + random_() % 200, 3, random_);
-    const ExactParts parts = kernels_->sum_f64(x.data(), x.size());
+    const ExactParts parts = kernels_->sum_f64(x.data(), x.size(), Upcoming());
     ASSERT_TRUE(parts.exact || i >= 40);
     if (!parts.exact) continue;
     EXPECT_EQ(RationalSum({parts.part[0], parts.part[1], parts.part[2]}), RationalSum(x));

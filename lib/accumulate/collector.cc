@@ -6,21 +6,69 @@
 namespace lossd {
 namespace {
 
-ExactParts Sum(const SumKernels& kernels, const float* x, size_t n) { return kernels.sum_f32(x, n); }
-ExactParts Sum(const SumKernels& kernels, const double* x, size_t n) { return kernels.sum_f64(x, n); }
+ExactParts Sum(const SumKernels& kernels, const float* x, size_t n, const Upcoming& next) {
+  return kernels.sum_f32(x, n, next);
+}
+ExactParts Sum(const SumKernels& kernels, const double* x, size_t n, const Upcoming& next) {
+  return kernels.sum_f64(x, n, next);
+}
+MomentParts Moments(const SumKernels& kernels, const float* x, size_t n, const Upcoming& next) {
+  return kernels.moments_f32(x, n, next);
+}
+MomentParts Moments(const SumKernels& kernels, const double* x, size_t n, const Upcoming& next) {
+  return kernels.moments_f64(x, n, next);
+}
+
+// Smallest and largest, NaN passed over. Sixteen chains, which vectorise as a single one would not.
+template <class T>
+void AddRange(const T* items, size_t n, LossSums* sums) {
+  constexpr size_t kChains = 16;
+  T low[kChains], high[kChains];
+  std::fill_n(low, kChains, std::numeric_limits<T>::infinity());
+  std::fill_n(high, kChains, -std::numeric_limits<T>::infinity());
+  size_t i = 0;
+  for (; i + kChains <= n; i += kChains) {
+    for (size_t c = 0; c < kChains; ++c) {
+      low[c] = items[i + c] < low[c] ? items[i + c] : low[c];
+      high[c] = items[i + c] > high[c] ? items[i + c] : high[c];
+    }
+  }
+  for (; i < n; ++i) {
+    low[0] = items[i] < low[0] ? items[i] : low[0];
+    high[0] = items[i] > high[0] ? items[i] : high[0];
+  }
+  const double smallest = *std::min_element(low, low + kChains);
+  const double largest = *std::max_element(high, high + kChains);
+  // + 0 makes a negative zero positive: which of the two comes first must not show.
+  if (smallest < sums->minimum) sums->minimum = smallest + 0.0;
+  if (largest > sums->maximum) sums->maximum = largest + 0.0;
+}
 
 template <class T>
 void AddStatistics(const SumKernels& kernels, const T* items, size_t n, LossSums* sums) {
   AddSquareBlock(kernels, items, n, &sums->squares);
-  T smallest = std::numeric_limits<T>::infinity();
-  T largest = -smallest;
-  for (size_t i = 0; i < n; ++i) {
-    smallest = items[i] < smallest ? items[i] : smallest;
-    largest = items[i] > largest ? items[i] : largest;
+  AddRange(items, n, sums);
+}
+
+// A block without weights whose sums a kernel forms exactly, which means that every item is finite: nothing needs
+// sifting. False, and nothing was added, if it does not.
+template <class T>
+bool CollectPlain(const SumKernels& kernels, const T* items, size_t n, const Upcoming& next, bool statistics,
+                  LossSums* sums) {
+  if (statistics) {
+    const MomentParts moments = Moments(kernels, items, n, next);
+    if (!moments.sum.exact || !moments.square.exact) return false;
+    Add(moments.sum, &sums->parts[0]);
+    Add(moments.square, &sums->squares);
+    AddRange(items, n, sums);
+  } else {
+    const ExactParts parts = Sum(kernels, items, n, next);
+    if (!parts.exact) return false;
+    Add(parts, &sums->parts[0]);
   }
-  // + 0 makes a negative zero positive: which of the two comes first must not show.
-  if (smallest < sums->minimum) sums->minimum = static_cast<double>(smallest) + 0.0;
-  if (largest > sums->maximum) sums->maximum = static_cast<double>(largest) + 0.0;
+  sums->weight.Add(static_cast<double>(n));
+  sums->items += static_cast<int64_t>(n);
+  return true;
 }
 
 // The items of a block that count, closed up.
@@ -89,16 +137,9 @@ int64_t CollectBlock(const SumKernels& kernels, const ItemBlock<T>& block, const
                      LossSums* sums) {
   for (size_t begin = 0; begin < block.n; begin += kBlockItems) {
     const size_t end = std::min(block.n, begin + kBlockItems);
-    if (block.plain() && block.parts == 1) {
-      // Exact means that every item is finite, so nothing needs sifting.
-      const ExactParts parts = Sum(kernels, block.items[0] + begin, end - begin);
-      if (parts.exact) {
-        Add(parts, &sums->parts[0]);
-        sums->weight.Add(static_cast<double>(end - begin));
-        sums->items += static_cast<int64_t>(end - begin);
-        if (options.statistics) AddStatistics(kernels, block.items[0] + begin, end - begin, sums);
-        continue;
-      }
+    if (block.plain() && block.parts == 1 &&
+        CollectPlain(kernels, block.items[0] + begin, end - begin, block.next, options.statistics, sums)) {
+      continue;
     }
     Kept<T> kept;
     const int64_t rejected = Sift(block, begin, end, options.non_finite, &kept, sums);

@@ -30,6 +30,7 @@ struct ItemBlock {
   const T* weights = nullptr;        // sample weights; null: 1
   const T* class_weights = nullptr;  // factors of the weight in the denominator only; null: 1
   const uint8_t* ignored = nullptr;  // 1 where the label is the ignored one; null: nowhere
+  Upcoming next;                     // what the next block will read
 
   bool plain() const { return weights == nullptr && class_weights == nullptr && ignored == nullptr; }
 };

@@ -117,9 +117,11 @@ void AddPieces(size_t n, ExactSum* sum, const Kernel& kernel, const TermAt& term
 }
 
 template <class T>
-void AddItems(ExactParts (*kernel)(const T*, size_t), const T* x, size_t n, ExactSum* sum) {
+void AddItems(ExactParts (*kernel)(const T*, size_t, const Upcoming&), const T* x, size_t n,
+              ExactSum* sum) {
   AddPieces(
-      n, sum, [&](size_t start, size_t items) { return kernel(Advance(x, start), items); },
+      n, sum,
+      [&](size_t start, size_t items) { return kernel(Advance(x, start), items, Upcoming()); },
       [&](size_t i) { return LoadItem(x, i); });
 }
 
@@ -145,11 +147,11 @@ void AddSquares(ExactParts (*kernel)(const T*, size_t), const T* x, size_t n, Ex
 }
 
 template <class T>
-void AddMoments(MomentParts (*kernel)(const T*, size_t), const T* x, size_t n, ExactSum* sum,
-                ExactSum* square) {
+void AddMoments(MomentParts (*kernel)(const T*, size_t, const Upcoming&), const T* x, size_t n,
+                ExactSum* sum, ExactSum* square) {
   for (size_t start = 0; start < n; start += kBlockItems) {
     const size_t items = std::min(kBlockItems, n - start);
-    const MomentParts parts = kernel(Advance(x, start), items);
+    const MomentParts parts = kernel(Advance(x, start), items, Upcoming());
     if (parts.sum.exact) Add(parts.sum, sum);
     if (parts.square.exact) Add(parts.square, square);
     if (parts.sum.exact && parts.square.exact) continue;

@@ -90,7 +90,10 @@ bool TakeSums(std::string_view* in, LossSums* sums) {
     if (!Take(in, count) || *count < 0) return false;
   }
   if (!Take(in, &sums->minimum) || !Take(in, &sums->maximum)) return false;
-  if (std::isnan(sums->minimum) || std::isnan(sums->maximum)) return false;
+  for (const double extreme : {sums->minimum, sums->maximum}) {
+    // Neither is written as NaN or as -0; the smaller of -0 and +0 would depend on their order.
+    if (std::isnan(extreme) || (extreme == 0 && std::signbit(extreme))) return false;
+  }
   for (ExactSum& part : sums->parts) {
     if (!part.Parse(in)) return false;
   }
@@ -124,8 +127,7 @@ bool TakeLoss(std::string_view* in, LossState* loss) {
 bool TakeBody(std::string_view body, EvaluationState* state) {
   uint32_t count = 0;
   if (!Take(&body, &state->fingerprint) || !Take(&body, &count)) return false;
-  // A loss takes more than one byte, so the count cannot ask for more memory than the bytes justify.
-  if (count > body.size()) return false;
+  if (count > static_cast<uint32_t>(kMaxLosses)) return false;
   for (uint32_t i = 0; i < count; ++i) {
     LossState loss;
     if (!TakeLoss(&body, &loss)) return false;
@@ -141,12 +143,15 @@ absl::Status Invalid(std::string_view why) {
 }  // namespace
 
 absl::Status EvaluationState::Merge(const EvaluationState& other) {
-  if (fingerprint != other.fingerprint || losses.size() != other.losses.size()) {
+  const auto mismatch = [] {
     return InvalidArgument("FINGERPRINT_MISMATCH", "",
                            "the state belongs to another evaluation: its losses, parameters, constants or "
                            "options differ");
-  }
+  };
+  if (fingerprint != other.fingerprint || losses.size() != other.losses.size()) return mismatch();
   for (size_t i = 0; i < losses.size(); ++i) {
+    // Not so but in a state that was made up: the fingerprint covers both.
+    if (losses[i].row != other.losses[i].row || losses[i].pooled != other.losses[i].pooled) return mismatch();
     const auto& mine = losses[i].compute_type;
     const auto& theirs = other.losses[i].compute_type;
     if (mine.has_value() && theirs.has_value() && *mine != *theirs) {

@@ -21,6 +21,10 @@ namespace lossd {
 // The layout that is written; all layouts up to it are read.
 inline constexpr uint32_t kStateFormat = 1;
 
+// Losses of an evaluation, at most. It bounds what a state from outside can ask for: a loss takes kilobytes in memory,
+// and may take a hundred bytes in the state.
+inline constexpr int kMaxLosses = 64;
+
 // One loss of an evaluation.
 struct LossState {
   const LossRow* row = nullptr;

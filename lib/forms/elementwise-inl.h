@@ -8,6 +8,7 @@
 //     template <class D, class V> V Item(D d, V prediction, V target) const;
 //   };
 //
+// A cheap one with two operands says `static constexpr bool kOnePass = true`: its items are added as they are computed.
 // One with kParts > 1 has `void Items(D d, V..., V* parts) const` instead. The result of a lane depends on that
 // lane's operands alone; the tail runs the same code on a padded copy.
 #if defined(LOSSD_LIB_FORMS_ELEMENTWISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -18,9 +19,11 @@
 #endif
 
 #include <cstring>
+#include <limits>
 
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
+#include "lib/accumulate/block_chain-inl.h"
 #include "lib/forms/kernels.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -44,7 +47,8 @@ constexpr int PartsOf() {
 // Every NaN that is written is the one quiet NaN: what arithmetic makes of NaN differs between processors.
 template <class D, class V>
 HWY_INLINE V CanonicalNan(D d, V v) {
-  return hn::IfThenElse(hn::Eq(v, v), v, hn::NaN(d));
+  // hn::NaN sets all bits of the payload.
+  return hn::IfThenElse(hn::Eq(v, v), v, hn::Set(d, std::numeric_limits<hn::TFromD<D>>::quiet_NaN()));
 }
 
 template <class Formula, class D, class T>
@@ -109,12 +113,54 @@ void RunElementwise(const double* parameters, const T* const* operands, size_t n
   }
 }
 
+// Sums the items in one pass: a cheap formula is bound by memory, which would be idle while a second pass added the
+// items. The chains start from an assumed largest item; the scan on the side proves afterwards that they did not
+// round.
+template <class Formula>
+void RunOnePass(const double* parameters, const float* const* operands, size_t n, OnePassSum* sum) {
+  constexpr size_t kLanes = hn::MaxLanes(hn::ScalableTag<float>());
+  constexpr size_t kStep = 2 * kLanes;  // four vectors of f64, one a chain
+  const Formula formula(parameters);
+  const hn::ScalableTag<float> d;
+  const hn::Half<decltype(d)> half;
+  const F64 wide;
+  const V64 one = hn::Set(wide, internal::kOne);
+  BlockPlan plan;
+  plan.start[0] = internal::AssumedStart(sum->top, n);
+  FourChains<2> chains(plan);
+  Scan32<false> scan;
+  for (size_t i = 0; i < n; i += kStep) {
+    for (size_t byte = 0; byte < kStep * sizeof(float); byte += 64) {
+      for (int o = 0; o < Formula::kOperands; ++o) {
+        hwy::Prefetch(reinterpret_cast<const char*>(operands[o] + i) + byte + kPrefetchBytes);
+      }
+    }
+    const auto a = formula.Item(d, hn::LoadU(d, operands[0] + i), hn::LoadU(d, operands[1] + i));
+    const auto b =
+        formula.Item(d, hn::LoadU(d, operands[0] + i + kLanes), hn::LoadU(d, operands[1] + i + kLanes));
+    scan.UpdateVector(a);
+    scan.UpdateVector(b);
+    chains.a.template Add<true, true>({hn::PromoteTo(wide, hn::LowerHalf(half, a)), one}, one);
+    chains.b.template Add<true, true>({hn::PromoteTo(wide, hn::UpperHalf(half, a)), one}, one);
+    chains.c.template Add<true, true>({hn::PromoteTo(wide, hn::LowerHalf(half, b)), one}, one);
+    chains.e.template Add<true, true>({hn::PromoteTo(wide, hn::UpperHalf(half, b)), one}, one);
+  }
+  const internal::Extent extent = scan.Result();
+  sum->parts = chains.Result(plan);
+  sum->parts.exact = internal::IsProven(sum->top, extent, n);
+  sum->measured_top = extent.zero ? sum->top : extent.top;
+}
+
 // The kernels of a formula.
 template <template <class> class Formula>
 constexpr Kernels Elementwise() {
   Kernels kernels;
   kernels.elementwise.f32 = RunElementwise<Formula<float>, float>;
   kernels.elementwise.f64 = RunElementwise<Formula<double>, double>;
+  if constexpr (requires { Formula<float>::kOnePass; }) {
+    static_assert(Formula<float>::kOperands == 2 && PartsOf<Formula<float>>() == 1);
+    kernels.elementwise.one_pass_f32 = RunOnePass<Formula<float>>;
+  }
   kernels.elementwise.operands = Formula<float>::kOperands;
   kernels.elementwise.parts = PartsOf<Formula<float>>();
   return kernels;

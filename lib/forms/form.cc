@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "lib/base/status.h"
@@ -40,7 +41,9 @@ std::string Position(const Shape& shape, int64_t index) {
 
 std::string Number(double value) {
   char text[32];
-  std::snprintf(text, sizeof(text), "%.9g", value);
+  // Whole numbers, such as labels, in full.
+  const bool whole = value == std::floor(value) && std::abs(value) < 0x1p53;
+  std::snprintf(text, sizeof(text), whole ? "%.0f" : "%.9g", value);
   return text;
 }
 
@@ -153,8 +156,10 @@ absl::Status Form<T>::ReadLabelsOfUnits() {
     if (labels[i] >= 0 && labels[i] < call_.classes && !ignored) continue;
     const bool weightless = call_.sample_weight.view && buffers_->weights[i] == T(0);
     if (!ignored && !weightless) {
-      const std::string expected = "a label from 0 to " + std::to_string(call_.classes - 1) + " or ignore_index " +
-                                   std::to_string(call_.ignore_index);
+      std::string expected = "a label from 0 to " + std::to_string(call_.classes - 1);
+      if (call_.ignore_index.has_value()) {
+        expected += " or ignore_index " + std::to_string(*call_.ignore_index);
+      }
       const absl::Status error =
           ValueError(operand, first_ + static_cast<int64_t>(i), expected.c_str());
       return InvalidArgument("LABEL_OUT_OF_RANGE", DetailOf(error).field, std::string(error.message()));
@@ -180,10 +185,14 @@ absl::Status Form<T>::ReadClassWeights() {
 }
 
 template <class T>
+bool Form<T>::InPlace(const Operand& operand) const {
+  return operand.view && !operand.repeats && operand.view.contiguous() &&
+         operand.view.dtype() == DataTypeOf<T>();
+}
+
+template <class T>
 absl::Status Form<T>::ReadElements(const Operand& operand, std::unique_ptr<T[]>* buffer, const T** values) {
-  const bool in_place = operand.view && !operand.repeats && operand.view.contiguous() &&
-                        operand.view.dtype() == DataTypeOf<T>();
-  if (*buffer == nullptr && !in_place) {
+  if (*buffer == nullptr && !InPlace(operand)) {
     *buffer = Allocate<T>(kBlockItems);
     if (!operand.view) std::fill_n(buffer->get(), kBlockItems, T(1));
   }
@@ -239,8 +248,7 @@ absl::Status Form<T>::GatherRows(const Operand& operand, T* rows) {
 template <class T>
 absl::Status Form<T>::ReadRows(const Operand& operand, std::unique_ptr<T[]>* buffer, const T** rows) {
   const size_t classes = static_cast<size_t>(call_.classes);
-  const bool in_place = call_.units_per_sample == 1 && operand.view.contiguous() &&
-                        operand.view.dtype() == DataTypeOf<T>();
+  const bool in_place = call_.units_per_sample == 1 && InPlace(operand);
   if (*buffer == nullptr && !in_place) *buffer = Allocate<T>(static_cast<size_t>(max_units_) * classes);
   if (call_.units_per_sample != 1) {
     *rows = buffer->get();
@@ -255,6 +263,12 @@ absl::Status Form<T>::ComputeElements() {
   for (int i = 0; i < call_.kernels.elementwise.operands; ++i) {
     absl::Status s = ReadElements(call_.operands[i], &buffers_->operands[i], &operands[i]);
     if (!s.ok()) return s;
+  }
+  // The same place in the next block; beyond the end a prefetch does nothing.
+  for (int i = 0; i < 2; ++i) {
+    const Operand& operand = call_.operands[i];
+    const bool in_place = operand.view && operands[i] != buffers_->operands[i].get();
+    upcoming_.streams[i] = in_place ? reinterpret_cast<const std::byte*>(operands[i]) + n_ * sizeof(T) : nullptr;
   }
   T* items[kMaxParts] = {};
   for (int part = 0; part < call_.kernels.elementwise.parts; ++part) items[part] = buffers_->items[part].get();
@@ -301,6 +315,7 @@ absl::Status Form<T>::Run(int64_t first, int64_t n, ItemBlock<T>* block) {
   block->n = n_ * items_per_unit();
   if (call_.sample_weight.view) block->weights = buffers_->weights.get();
   if (buffers_->any_ignored) block->ignored = buffers_->ignored;
+  block->next = upcoming_;
   if (call_.class_weight_in_denominator && call_.class_weight.view) {
     if (buffers_->class_weights_of_items == nullptr) {
       buffers_->class_weights_of_items = Allocate<T>(static_cast<size_t>(max_units_));
@@ -311,6 +326,33 @@ absl::Status Form<T>::Run(int64_t first, int64_t n, ItemBlock<T>* block) {
     block->class_weights = buffers_->class_weights_of_items.get();
   }
   return absl::OkStatus();
+}
+
+template <class T>
+bool Form<T>::AddInOnePass(int64_t first, int64_t n, LossSums* sums) {
+  if constexpr (sizeof(T) == 8) return false;
+  const OnePassKernel kernel = call_.kernels.elementwise.one_pass_f32;
+  if (kernel == nullptr || n != static_cast<int64_t>(kBlockItems) || call_.sample_weight.view) return false;
+  const float* operands[2];
+  for (int i = 0; i < 2; ++i) {
+    const Operand& operand = call_.operands[i];
+    if (!InPlace(operand) || operand.values != ValueRule::kAny) return false;
+    operands[i] = reinterpret_cast<const float*>(operand.view.Run(first, n, nullptr));
+  }
+  OnePassSum sum;
+  sum.top = one_pass_top_;
+  kernel(call_.parameters.data(), operands, static_cast<size_t>(n), &sum);
+  // One binade to spare where the guess was too low; it is lowered only where it was too high to prove anything.
+  if (sum.measured_top > sum.top) {
+    one_pass_top_ = sum.measured_top + 1;
+  } else if (!sum.parts.exact) {
+    one_pass_top_ = sum.measured_top;
+  }
+  if (!sum.parts.exact) return false;
+  Add(sum.parts, &sums->parts[0]);
+  sums->weight.Add(static_cast<double>(n));
+  sums->items += n;
+  return true;
 }
 
 template <class T>

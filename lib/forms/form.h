@@ -12,6 +12,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -46,7 +47,7 @@ struct FormCall {
 
   std::array<Operand, kMaxOperands> operands;  // element-wise: the formula's; row-wise: predictions, targets
   Operand labels;
-  int64_t ignore_index = 0;
+  std::optional<int64_t> ignore_index;  // unset: the loss ignores no label
   Operand class_weight;
   bool class_weight_in_denominator = false;
   // [N] or item-shaped.
@@ -72,6 +73,11 @@ class Form {
   // Run. INVALID_ARGUMENT for a value that breaks its rule, with its place.
   absl::Status Run(int64_t first, int64_t n, ItemBlock<T>* block);
 
+  // Adds units [first, first + n) to the sums in one pass over the operands, without storing items; false, and nothing
+  // was added, where that cannot be: the kernels have no such pass, an operand is not in place, a value rule or weights
+  // must be seen to, or the sum could not be proven exact. Then Run and Collect do it.
+  bool AddInOnePass(int64_t first, int64_t n, LossSums* sums);
+
   // Copies the items of the last Run to their places in a tensor of item shape; ignored ones are 0.
   void StoreItems(std::byte* values) const;
 
@@ -79,6 +85,8 @@ class Form {
   struct Buffers;
 
   size_t items_per_unit() const { return static_cast<size_t>(call_.items_per_unit()); }
+
+  bool InPlace(const Operand& operand) const;
 
   absl::Status ReadWeights();
   absl::Status ReadLabelsOfUnits();
@@ -100,6 +108,8 @@ class Form {
   int64_t max_units_;
   int64_t first_ = 0;  // of the last Run
   size_t n_ = 0;
+  Upcoming upcoming_;
+  int one_pass_top_ = 0;  // a guess at the magnitude of the items, from the blocks before
   std::unique_ptr<Buffers> buffers_;
 };
 

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "lib/accumulate/block_sum.h"
 #include "lib/accumulate/loss_sums.h"
 
 namespace lossd {
@@ -23,9 +24,20 @@ template <class T>
 using ElementwiseKernel = void (*)(const double* parameters, const T* const* operands, size_t n,
                                    T* const* items);
 
+// Adds the items of a block as they are computed, without storing them.
+struct OnePassSum {
+  int top = 0;             // in: every item is taken to be below 2^top in magnitude
+  ExactParts parts;        // out: their exact sum; `exact` is false if `top` did not let it be proven
+  int measured_top = 0;    // out: every item is below 2^measured_top; beyond any double for a NaN or an infinity
+};
+// For f32 and n a multiple of 64 up to kBlockItems.
+using OnePassKernel = void (*)(const double* parameters, const float* const* operands, size_t n,
+                               OnePassSum* sum);
+
 struct ElementwiseKernels {
   ElementwiseKernel<float> f32 = nullptr;
   ElementwiseKernel<double> f64 = nullptr;
+  OnePassKernel one_pass_f32 = nullptr;  // for cheap formulas; null: there is none
   int operands = 0;
   int parts = 0;
 };

@@ -104,10 +104,10 @@ HWY_INLINE hn::Vec<D> LoadClasses(D d, const T* p, size_t count, T fill) {
 #endif
 }
 
-// Sum over the classes [0, n), n <= kClassChunk, in the fixed layout. term(d, i, count) is the vector of the
-// terms of classes i, i + 1, ...; from lane `count` on it may hold anything.
-template <class T, class Term>
-HWY_INLINE T SumChunk(size_t n, const Term& term) {
+// Sum over the classes [0, n), n <= kClassChunk, in the fixed layout. add(d, sum, i, count) is the vector `sum` with the
+// terms of classes i, i + 1, ... added; lanes from `count` on may hold anything.
+template <class T, class Add>
+HWY_INLINE T AddChunk(size_t n, const Add& add) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   constexpr size_t kLanes = kVectorLanes<T>;
@@ -118,9 +118,7 @@ HWY_INLINE T SumChunk(size_t n, const Term& term) {
   size_t i = 0;
   while (i + kVirtualLanes <= n) {
     for (size_t step = 0; step < kGroupSteps && i + kVirtualLanes <= n; ++step, i += kVirtualLanes) {
-      for (size_t v = 0; v < kVectors; ++v) {
-        group[v] = hn::Add(group[v], term(d, i + v * kLanes, kLanes));
-      }
+      for (size_t v = 0; v < kVectors; ++v) group[v] = add(d, group[v], i + v * kLanes, kLanes);
     }
     for (size_t v = 0; v < kVectors; ++v) {
       total[v] = hn::Add(total[v], group[v]);
@@ -129,7 +127,7 @@ HWY_INLINE T SumChunk(size_t n, const Term& term) {
   }
   for (size_t v = 0; v < kVectors && i < n; ++v, i += kLanes) {
     const size_t count = HWY_MIN(n - i, kLanes);
-    const V tail = hn::IfThenElseZero(hn::FirstN(d, count), term(d, i, count));
+    const V tail = hn::IfThenElseZero(hn::FirstN(d, count), add(d, hn::Zero(d), i, count));
     total[v] = hn::Add(total[v], tail);
   }
   HWY_ALIGN T lane_sums[kVirtualLanes];
@@ -137,13 +135,15 @@ HWY_INLINE T SumChunk(size_t n, const Term& term) {
   return SumVirtualLanes(lane_sums);
 }
 
-// Sum over all classes of a row; term as for SumChunk, its index counted from the row's start.
+// Sum over all classes of a row of term(d, i, count), the vector of terms of classes i, i + 1, ...
 template <class T, class Term>
 HWY_INLINE T SumRow(size_t classes, const Term& term) {
   T sum = 0;
   for (size_t start = 0; start < classes; start += kClassChunk) {
     const size_t n = HWY_MIN(classes - start, kClassChunk);
-    sum += SumChunk<T>(n, [&](auto d, size_t i, size_t count) HWY_ATTR { return term(d, start + i, count); });
+    sum += AddChunk<T>(n, [&](auto d, auto group, size_t i, size_t count) HWY_ATTR {
+      return hn::Add(group, term(d, start + i, count));
+    });
   }
   return sum;
 }
@@ -163,45 +163,54 @@ struct LogSumExp {
   bool Valid() const { return max - max == T(0); }
 };
 
+// The larger of two, `b` where `a` is NaN.
+template <class D, class V>
+HWY_INLINE V LargerUnlessNan(D, V a, V b) {
+#if HWY_ARCH_X86
+  return hn::Max(a, b);  // maxps: the second operand unless the first is greater
+#else
+  return hn::IfThenElse(hn::Gt(a, b), a, b);
+#endif
+}
+
+// The maximum of what is not NaN: exact, so its order is free.
 template <class T>
-HWY_INLINE LogSumExp<T> LogSumExpChunk(const T* x, size_t n) {
+HWY_INLINE T MaxOfChunk(const T* x, size_t n) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   constexpr size_t kLanes = kVectorLanes<T>;
   constexpr T kLowest = -std::numeric_limits<T>::infinity();
   constexpr size_t kChains = 4;
-  // The maximum of what is not NaN: exact, so its order is free. A NaN comes out of the sum below.
   V largest[kChains];
   for (size_t c = 0; c < kChains; ++c) largest[c] = hn::Set(d, kLowest);
   size_t i = 0;
   for (; i + kChains * kLanes <= n; i += kChains * kLanes) {
     for (size_t c = 0; c < kChains; ++c) {
-      const V v = hn::LoadU(d, x + i + c * kLanes);
-      largest[c] = hn::IfThenElse(hn::Gt(v, largest[c]), v, largest[c]);
+      largest[c] = LargerUnlessNan(d, hn::LoadU(d, x + i + c * kLanes), largest[c]);
     }
   }
   for (; i < n; i += kLanes) {
-    const V v = LoadClasses(d, x + i, n - i, kLowest);
-    largest[0] = hn::IfThenElse(hn::Gt(v, largest[0]), v, largest[0]);
+    largest[0] = LargerUnlessNan(d, LoadClasses(d, x + i, n - i, kLowest), largest[0]);
   }
-  for (size_t c = 1; c < kChains; ++c) {
-    largest[0] = hn::IfThenElse(hn::Gt(largest[c], largest[0]), largest[c], largest[0]);
-  }
-  const V max = hn::MaxOfLanes(d, largest[0]);  // no NaN here
+  for (size_t c = 1; c < kChains; ++c) largest[0] = LargerUnlessNan(d, largest[c], largest[0]);
+  return hn::GetLane(hn::MaxOfLanes(d, largest[0]));  // no NaN here
+}
 
-  V at_max = hn::Zero(d);
-  const V one = hn::Set(d, T(1));
-  LogSumExp<T> result;
-  result.rest = SumChunk<T>(n, [&](auto tag, size_t at, size_t count) HWY_ATTR {
-    hwy::Prefetch(reinterpret_cast<const char*>(x + at) + kRowPrefetchBytes);
-    const V v = LoadClasses(tag, x + at, count, kLowest);
-    const auto is_max = hn::Eq(v, max);
-    at_max = hn::Add(at_max, hn::IfThenElseZero(is_max, one));
-    return hn::IfThenZeroElse(is_max, ExpNonPositive(tag, hn::Sub(v, max)));
+template <class T>
+HWY_INLINE LogSumExp<T> LogSumExpChunk(const T* x, size_t n) {
+  const hn::ScalableTag<T> tag;
+  const T max = MaxOfChunk(x, n);
+  const auto maxes = hn::Set(tag, max);
+  size_t at_max = 0;
+  const T rest = AddChunk<T>(n, [&](auto d, auto sum, size_t i, size_t count) HWY_ATTR {
+    hwy::Prefetch(reinterpret_cast<const char*>(x + i) + kRowPrefetchBytes);
+    // Lanes beyond the row are at -inf and add nothing. A NaN makes the sum NaN.
+    const auto v = LoadClasses(d, x + i, count, -std::numeric_limits<T>::infinity());
+    const auto is_max = hn::Eq(v, maxes);
+    at_max += hn::CountTrue(d, is_max);
+    return hn::IfThenElse(is_max, sum, AddExpNonPositive(d, sum, hn::Sub(v, maxes)));
   });
-  result.max = hn::GetLane(max);
-  result.at_max = hn::GetLane(hn::SumOfLanes(d, at_max));  // small whole numbers: any order is exact
-  return result;
+  return {max, static_cast<T>(at_max), rest};
 }
 
 template <class T>
@@ -247,7 +256,7 @@ void RunPointwiseRows(const double* parameters, const RowBlock<T>& block, T* ite
   for (size_t row = 0; row < block.rows; ++row) {
     T* row_items = items + row * block.classes;
     formula.Row(block, row, [&](auto v, size_t i, size_t count) HWY_ATTR {
-      const auto item = hn::IfThenElse(hn::Eq(v, v), v, hn::NaN(d));
+      const auto item = hn::IfThenElse(hn::Eq(v, v), v, hn::Set(d, QuietNan<T>()));
       if (count >= kVectorLanes<T>) {
         hn::StoreU(item, d, row_items + i);
       } else {

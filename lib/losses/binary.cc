@@ -188,8 +188,18 @@ using BalancedPartsLogits = BalancedParts<T, FromLogits>;
 template <class T>
 using BalancedPartsProbs = BalancedParts<T, FromProbs>;
 
-// (1 - p_t)^gamma as exp(gamma log(1 - p_t)): the error of the logarithm is scaled by a power that is small
-// where the logarithm is large. Near p_t = 0 it is log1p(-p_t), so that 1 - p_t is not rounded.
+// 1 - p_t is formed as y (1 - p) + (1 - y) p: two terms of at least 0, so that it keeps its digits where p_t is near 1.
+// The power multiplies its relative error by gamma.
+template <class T>
+struct FocalPower {
+  T gamma;
+  // wrong^gamma; the square, which is the default, needs no logarithm.
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V wrong) const {
+    return gamma == T(2) ? hn::Mul(wrong, wrong) : Pow(d, wrong, hn::Set(d, gamma));
+  }
+};
+
 template <class T, class Prediction>
 struct Focal {
   static constexpr int kOperands = 2;
@@ -210,12 +220,8 @@ struct Focal {
     if (gamma != T(0)) {
       const V p = Prediction::Probability(d, prediction);
       const V q = Prediction::Complement(d, prediction);
-      const V p_t = hn::MulAdd(p, y, hn::Mul(q, rest));
-      const V q_t = hn::MulAdd(p, rest, hn::Mul(q, y));
-      const V log_near = Log1p(d, hn::Sub(hn::Zero(d), p_t));
-      const V log_far = Log(d, q_t);
-      const V log = hn::IfThenElse(hn::Lt(p_t, hn::Set(d, T(0.5))), log_near, log_far);
-      item = MaskedMul(d, Exp(d, hn::Mul(hn::Set(d, gamma), log)), item);
+      const V wrong = hn::MulAdd(p, rest, hn::Mul(q, y));  // 1 - p_t
+      item = MaskedMul(d, FocalPower<T>{gamma}(d, wrong), item);
     }
     if (has_alpha) {
       const V factor = hn::MulAdd(hn::Set(d, alpha), y, hn::Mul(hn::Set(d, rest_of_alpha), rest));
@@ -236,7 +242,7 @@ struct FocalRows {
   FocalRows(const double* p, const RowBlock<T>&)
       : gamma(static_cast<T>(p[0])), scale(UnitScale<T>(p[2])) {}
   T Row(const RowBlock<T>& block, size_t row) const {
-    const hn::CappedTag<T, 1> d;
+    const hn::ScalableTag<T> d;  // whole vectors, as Pow wants them
     const T* x = block.predictions + row * block.classes;
     const size_t label = static_cast<size_t>(block.labels[row]);
     const Prediction<T> prediction(x, block.classes);
@@ -244,11 +250,8 @@ struct FocalRows {
     auto item = neg_log;
     if (gamma != T(0)) {
       const auto zero = hn::Zero(d);
-      const auto p = Exp(d, hn::Sub(zero, neg_log));
-      const auto log_near = Log1p(d, hn::Sub(zero, p));
-      const auto log_far = Log(d, hn::Sub(zero, Expm1(d, hn::Sub(zero, neg_log))));
-      const auto log = hn::IfThenElse(hn::Lt(p, hn::Set(d, T(0.5))), log_near, log_far);
-      item = MaskedMul(d, Exp(d, hn::Mul(hn::Set(d, gamma), log)), item);
+      const auto wrong = hn::Sub(zero, Expm1(d, hn::Sub(zero, neg_log)));  // 1 - p_y
+      item = MaskedMul(d, FocalPower<T>{gamma}(d, wrong), item);
     }
     if (block.class_weights != nullptr) {
       item = hn::Mul(item, hn::Set(d, LoadScalar(block.class_weights + label)));

@@ -28,7 +28,7 @@ bool HasInput(const Signature& signature, std::string_view role) {
 absl::Status CheckBindings(const LossSpec& spec, const NamedTensors& inputs) {
   for (const auto& [role, tensor] : spec.inputs) {
     const std::string path = spec.path + "." + InputPath(role);
-    const bool known = role == kSampleWeight || std::ranges::any_of(spec.row->signatures, [&](const auto& s) {
+    const bool known = role == kSampleWeight || std::ranges::any_of(spec.row->signatures, [&role = role](const auto& s) {
                          return HasInput(s, role);
                        });
     if (!known) {
@@ -274,9 +274,12 @@ absl::StatusOr<BoundLoss> Bind(const LossSpec& spec, const NamedTensors& inputs)
   if (absl::Status s = PlaceOperands(spec, inputs, &shapes, &bound); !s.ok()) return s;
 
   const Shape& main = shapes.main();
+  bound.samples = main[0];
   const bool rowwise = bound.signature->kernels.rows.f32 != nullptr;
   call.pointwise = ParameterOr(spec, "pointwise", 0) != 0;
-  call.ignore_index = static_cast<int64_t>(ParameterOr(spec, "ignore_index", 0));
+  if (const int index = FindParameter(*spec.row, "ignore_index"); index >= 0) {
+    call.ignore_index = static_cast<int64_t>(spec.parameters[index]);
+  }
   call.class_weight_in_denominator = bound.signature->class_weight_in_denominator;
   bound.pooled =
       bound.signature->pooling.wanted != nullptr && bound.signature->pooling.wanted(spec.parameters.data());

@@ -38,6 +38,7 @@ struct BoundLoss {
   FormCall call;
   DataType compute_type = DataType::kFloat32;  // FLOAT32 or FLOAT64
   Shape item_shape;
+  int64_t samples = 0;  // size of the leading dimension
   bool pooled = false;  // the kernels give the parts of the row's report
 
   // The same call with the kernels and resolved parameters that give items.

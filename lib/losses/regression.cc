@@ -2,6 +2,9 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "lib/losses/regression.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+
+#include <limits>
+
 #include "hwy/highway.h"
 #include "lib/forms/elementwise-inl.h"
 #include "lib/forms/math-inl.h"
@@ -18,9 +21,24 @@ HWY_INLINE V Magnitude(D d, V v) {
   return hn::IfThenElse(hn::Gt(v, zero), v, hn::Sub(zero, v));
 }
 
+// |prediction - target| / 2, for where the difference itself overflows.
+template <class D, class V>
+HWY_INLINE V HalfMagnitude(D d, V prediction, V target) {
+  const V half = hn::Set(d, hn::TFromD<D>(0.5));
+  return Magnitude(d, hn::Sub(hn::Mul(half, prediction), hn::Mul(half, target)));
+}
+
+// `item`, or twice `half_item` where |prediction - target| is infinite: it may have overflowed where the loss does not.
+template <class D, class V>
+HWY_INLINE V UnlessOverflown(D d, V magnitude, V item, V half_item) {
+  const V infinity = hn::Set(d, std::numeric_limits<hn::TFromD<D>>::infinity());
+  return hn::IfThenElse(hn::Eq(magnitude, infinity), hn::Add(half_item, half_item), item);
+}
+
 template <class T>
 struct Mse {
   static constexpr int kOperands = 2;
+  static constexpr bool kOnePass = true;
   explicit Mse(const double*) {}
   template <class D, class V>
   V Item(D, V prediction, V target) const {
@@ -32,6 +50,7 @@ struct Mse {
 template <class T>
 struct Mae {
   static constexpr int kOperands = 2;
+  static constexpr bool kOnePass = true;
   explicit Mae(const double*) {}
   template <class D, class V>
   V Item(D d, V prediction, V target) const {
@@ -42,6 +61,7 @@ struct Mae {
 template <class T>
 struct MeanBias {
   static constexpr int kOperands = 2;
+  static constexpr bool kOnePass = true;
   explicit MeanBias(const double*) {}
   template <class D, class V>
   V Item(D, V prediction, V target) const {
@@ -53,6 +73,7 @@ struct MeanBias {
 template <class T>
 struct SmoothL1 {
   static constexpr int kOperands = 2;
+  static constexpr bool kOnePass = true;
   T beta, half_beta;
   explicit SmoothL1(const double* p) : beta(static_cast<T>(p[0])), half_beta(static_cast<T>(p[0] / 2)) {}
   template <class D, class V>
@@ -62,13 +83,16 @@ struct SmoothL1 {
     // (|d| / beta) (|d| / 2): no product overflows or underflows before the loss does.
     const V quadratic = hn::Mul(hn::Div(magnitude, hn::Set(d, beta)), hn::Mul(half, magnitude));
     const V linear = hn::Sub(magnitude, hn::Set(d, half_beta));
-    return hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, beta)), quadratic, linear);
+    const V half_linear = hn::Sub(HalfMagnitude(d, prediction, target), hn::Set(d, T(0.5) * half_beta));
+    const V item = hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, beta)), quadratic, linear);
+    return UnlessOverflown(d, magnitude, item, half_linear);
   }
 };
 
 template <class T>
 struct Huber {
   static constexpr int kOperands = 2;
+  static constexpr bool kOnePass = true;
   T delta, half_delta;
   explicit Huber(const double* p) : delta(static_cast<T>(p[0])), half_delta(static_cast<T>(p[0] / 2)) {}
   template <class D, class V>
@@ -76,7 +100,10 @@ struct Huber {
     const V magnitude = Magnitude(d, hn::Sub(prediction, target));
     const V quadratic = hn::Mul(hn::Mul(hn::Set(d, T(0.5)), magnitude), magnitude);
     const V linear = hn::Mul(hn::Set(d, delta), hn::Sub(magnitude, hn::Set(d, half_delta)));
-    return hn::IfThenElse(hn::Le(magnitude, hn::Set(d, delta)), quadratic, linear);
+    const V half_linear = hn::Mul(hn::Set(d, delta), hn::Sub(HalfMagnitude(d, prediction, target),
+                                                             hn::Set(d, T(0.5) * half_delta)));
+    const V item = hn::IfThenElse(hn::Le(magnitude, hn::Set(d, delta)), quadratic, linear);
+    return UnlessOverflown(d, magnitude, item, half_linear);
   }
 };
 
@@ -93,6 +120,7 @@ struct LogCoshLoss {
 template <class T>
 struct Quantile {
   static constexpr int kOperands = 2;
+  static constexpr bool kOnePass = true;
   T q, q_minus_one;
   explicit Quantile(const double* p) : q(static_cast<T>(p[0])), q_minus_one(static_cast<T>(p[0] - 1)) {}
   template <class D, class V>
@@ -102,8 +130,9 @@ struct Quantile {
         hn::IfThenElse(hn::Lt(short_by, hn::Zero(d)), hn::Set(d, q_minus_one), hn::Set(d, q));
     // q 0 or 1 makes one side flat: 0 times an infinite error is the 0 that max() takes.
     const V flat = hn::Zero(d);
-    return hn::IfThenElse(hn::And(hn::Eq(factor, flat), hn::Eq(short_by, short_by)), flat,
-                          hn::Mul(factor, short_by));
+    const V half_item = hn::Mul(Magnitude(d, factor), HalfMagnitude(d, prediction, target));
+    const V item = UnlessOverflown(d, Magnitude(d, short_by), hn::Mul(factor, short_by), half_item);
+    return hn::IfThenElse(hn::And(hn::Eq(factor, flat), hn::Eq(short_by, short_by)), flat, item);
   }
 };
 
@@ -114,13 +143,19 @@ struct PoissonNll {
   T eps;
   explicit PoissonNll(const double* p)
       : log_input(p[0] != 0), full(p[1] != 0), eps(static_cast<T>(p[2])) {}
+  // rate - t log_rate; the rate alone where t is 0: 0 log 0 is 0.
+  template <class D, class V>
+  static HWY_INLINE V Fit(D d, V target, V log_rate, V rate) {
+    const auto nothing = hn::And(hn::Eq(target, hn::Zero(d)), hn::Eq(log_rate, log_rate));
+    return hn::IfThenElse(nothing, rate, hn::NegMulAdd(target, log_rate, rate));
+  }
   template <class D, class V>
   V Item(D d, V prediction, V target) const {
     V item;
     if (log_input) {
-      item = hn::NegMulAdd(target, prediction, Exp(d, prediction));
+      item = Fit(d, target, prediction, Exp(d, prediction));
     } else {
-      item = hn::NegMulAdd(target, Log(d, hn::Add(prediction, hn::Set(d, eps))), prediction);
+      item = Fit(d, target, Log(d, hn::Add(prediction, hn::Set(d, eps))), prediction);
     }
     if (full) {
       // Stirling: t log t - t + log(2 pi t) / 2 where t > 1.
@@ -145,9 +180,10 @@ struct GaussianNll {
   V Item(D d, V prediction, V target, V variance) const {
     const V clamped = hn::IfThenElse(hn::Lt(variance, hn::Set(d, eps)), hn::Set(d, eps), variance);
     const V difference = hn::Sub(prediction, target);
-    // d (d / v): d^2 alone may overflow where the quotient does not.
-    const V squares = hn::Mul(difference, hn::Div(difference, clamped));
-    const V sum = hn::Mul(hn::Set(d, T(0.5)), hn::Add(Log(d, clamped), squares));
+    // (d / 2) (d / v): d^2 alone may overflow where the loss does not.
+    const V half = hn::Set(d, T(0.5));
+    const V half_squares = hn::Mul(hn::Mul(half, difference), hn::Div(difference, clamped));
+    const V sum = hn::MulAdd(half, Log(d, clamped), half_squares);
     return hn::Add(sum, hn::Set(d, constant));
   }
 };

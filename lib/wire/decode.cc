@@ -4,7 +4,9 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <set>
 #include <span>
+#include <string_view>
 
 #include "google/protobuf/descriptor.h"
 #include "lib/base/status.h"
@@ -166,7 +168,11 @@ absl::StatusOr<LossSpec> DecodeLoss(const v1::Loss& loss, const std::string& pat
                                std::to_string(loss.label().size()));
   }
   spec.label = loss.label();
-  spec.inputs.insert(loss.inputs().begin(), loss.inputs().end());
+  for (const auto& [role, tensor] : loss.inputs()) {
+    if (absl::Status s = CheckName(role, path + ".inputs"); !s.ok()) return s;
+    if (absl::Status s = CheckName(tensor, path + ".inputs[\"" + role + "\"]"); !s.ok()) return s;
+    spec.inputs.emplace(role, tensor);
+  }
   return spec;
 }
 
@@ -208,6 +214,13 @@ absl::StatusOr<TensorView> DecodeTensor(const v1::Tensor& tensor,
   return TensorView::Create(*dtype, *shape, std::as_bytes(std::span(tensor.data())));
 }
 
+absl::Status CheckName(const std::string& name, const std::string& path) {
+  if (name.size() <= kMaxNameBytes) return absl::OkStatus();
+  return InvalidArgument("NAME_TOO_LONG", path,
+                         "expected the name of a tensor of at most " + std::to_string(kMaxNameBytes) +
+                             " bytes, got " + std::to_string(name.size()));
+}
+
 absl::Status DecodeInputs(const google::protobuf::Map<std::string, v1::Tensor>& inputs,
                           DecodedTensors* decoded) {
   if (inputs.size() > kMaxInputsOfRequest) {
@@ -216,6 +229,7 @@ absl::Status DecodeInputs(const google::protobuf::Map<std::string, v1::Tensor>& 
                                std::to_string(inputs.size()));
   }
   for (const auto& [name, tensor] : inputs) {
+    if (absl::Status s = CheckName(name, "inputs"); !s.ok()) return s;
     absl::StatusOr<TensorView> view = DecodeTensor(tensor, &decoded->converted);
     if (!view.ok()) return WithFieldPrefix(view.status(), "inputs[\"" + name + "\"]");
     decoded->views.insert_or_assign(name, *view);
@@ -278,8 +292,10 @@ absl::Status CheckAllUsed(const std::vector<LossSpec>& losses, const NamedTensor
       return false;
     });
     if (used) continue;
+    std::set<std::string_view> distinct;
+    for (const LossSpec& loss : losses) distinct.insert(loss.row->name);
     std::string names;
-    for (const LossSpec& loss : losses) names += (names.empty() ? "" : ", ") + std::string(loss.row->name);
+    for (const std::string_view loss : distinct) names += (names.empty() ? "" : ", ") + std::string(loss);
     return InvalidArgument("UNKNOWN_INPUT", "inputs[\"" + name + "\"]",
                            "no loss of the request (" + names + ") reads " + name);
   }

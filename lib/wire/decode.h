@@ -15,15 +15,16 @@
 #include "absl/status/statusor.h"
 #include "google/protobuf/map.h"
 #include "lib/accumulate/collector.h"
+#include "lib/evaluation/state.h"
 #include "lib/losses/bind.h"
 #include "lossd/v1/loss_service.pb.h"
 
 namespace lossd {
 
-// Counts of a request: each bounds memory and work.
-inline constexpr int kMaxLosses = 64;
+// Counts of a request, beside kMaxLosses: each bounds memory and work.
 inline constexpr int kMaxInputsOfRequest = 256;
 inline constexpr int kMaxConstants = 64;
+inline constexpr int kMaxNameBytes = 128;  // of a tensor: errors name what they refuse, and travel in 8 KB of trailers
 inline constexpr int kMaxLabelBytes = 128;
 inline constexpr int kMaxMergedStates = 4096;
 
@@ -36,6 +37,9 @@ struct DecodedTensors {
 
 // One tensor; a conversion is added to `converted`. Paths are relative: ".shape".
 absl::StatusOr<TensorView> DecodeTensor(const v1::Tensor& tensor, std::deque<std::vector<std::byte>>* converted);
+
+// NAME_TOO_LONG for a tensor's name over the limit. The path leaves it out.
+absl::Status CheckName(const std::string& name, const std::string& path);
 
 // inputs["name"]...
 absl::Status DecodeInputs(const google::protobuf::Map<std::string, v1::Tensor>& inputs, DecodedTensors* decoded);

@@ -26,6 +26,15 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kDefaultCadenceBytes = int64_t{64} << 20;
 constexpr double kDefaultCadenceSeconds = 1;
+// Counting on from here never overflows.
+constexpr int64_t kMaxFirstSequence = int64_t{1} << 62;
+
+// The status with its path as one within the batch. One without a reason, such as CANCELLED, has no path.
+absl::Status InBatch(const absl::Status& status) {
+  const ErrorDetail detail = DetailOf(status);
+  if (detail.reason.empty()) return status;
+  return WithFieldPrefix(status, detail.field.empty() ? "batch" : "batch.");
+}
 
 // What the contract holds for later and this version does not compute.
 absl::Status RefuseUnserved(const v1::EvaluationSpec& spec) {
@@ -92,9 +101,9 @@ absl::Status EvaluationSession::Impl::TakeCadence(const v1::CheckpointCadence& c
 }
 
 absl::Status EvaluationSession::Impl::Resume(const v1::EvaluationSpec& spec) {
-  if (spec.next_sequence() < 0) {
+  if (spec.next_sequence() < 0 || spec.next_sequence() > kMaxFirstSequence) {
     return InvalidArgument("INVALID_PARAMETER", "spec.next_sequence",
-                           "expected at least 0, got " + std::to_string(spec.next_sequence()));
+                           "expected 0 to 2^62, got " + std::to_string(spec.next_sequence()));
   }
   next_sequence = spec.next_sequence();
   if (spec.resume_from().value().empty()) return absl::OkStatus();
@@ -176,14 +185,14 @@ absl::Status EvaluationSession::Impl::CheckSequence(const v1::Batch& batch, bool
 
 absl::Status EvaluationSession::Impl::BindBatch(const v1::Batch& batch, DecodedTensors* tensors,
                                                 std::vector<ComputeTask>* tasks) const {
-  if (absl::Status s = DecodeInputs(batch.inputs(), tensors); !s.ok()) return WithFieldPrefix(s, "batch.");
+  if (absl::Status s = DecodeInputs(batch.inputs(), tensors); !s.ok()) return InBatch(s);
   if (absl::Status s = constants.AddTo(&tensors->views); !s.ok()) return s;
-  if (absl::Status s = CheckAllUsed(specs, tensors->views); !s.ok()) return WithFieldPrefix(s, "batch.");
+  if (absl::Status s = CheckAllUsed(specs, tensors->views); !s.ok()) return InBatch(s);
   for (size_t i = 0; i < specs.size(); ++i) {
     absl::StatusOr<BoundLoss> bound = Bind(specs[i], tensors->views);
     if (!bound.ok()) {
       const bool in_spec = DetailOf(bound.status()).field.starts_with("spec.");
-      return WithFieldPrefix(bound.status(), in_spec ? "" : "batch.");
+      return in_spec ? bound.status() : InBatch(bound.status());
     }
     const std::optional<DataType>& fixed = state.losses[i].compute_type;
     if (fixed.has_value() && *fixed != bound->compute_type) {
@@ -192,11 +201,9 @@ absl::Status EvaluationSession::Impl::BindBatch(const v1::Batch& batch, DecodedT
                                  std::string(Name(*fixed)) + ", this batch would be in " +
                                  std::string(Name(bound->compute_type)));
     }
-    const int64_t samples =
-        bound->call.units_per_sample > 0 ? bound->call.units / bound->call.units_per_sample : 0;
-    if (!batch.sample_ids().empty() && batch.sample_ids_size() != samples) {
+    if (!batch.sample_ids().empty() && batch.sample_ids_size() != bound->samples) {
       return InvalidArgument("SHAPE_MISMATCH", "batch.sample_ids",
-                             "expected " + std::to_string(samples) + " ids, got " +
+                             "expected " + std::to_string(bound->samples) + " ids, got " +
                                  std::to_string(batch.sample_ids_size()));
     }
     tasks->push_back({*std::move(bound), nullptr});
@@ -244,7 +251,7 @@ void EvaluationSession::Impl::TakeBatch(const v1::Batch& batch, const Cancellati
             if (status.ok()) {
               Count(*tasks, std::move(outcomes), batch.ByteSizeLong());
             } else {
-              status = WithFieldPrefix(status, "batch.");
+              status = InBatch(status);
             }
             done(std::move(status));
           });

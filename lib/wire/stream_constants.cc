@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <set>
 #include <string_view>
 
 #include "lib/base/status.h"
@@ -44,10 +45,11 @@ absl::Status StreamConstants::Announce(const v1::EvaluationSpec& spec, const std
                                std::to_string(spec.constants_size()));
   }
   int64_t total = 0;
-  NamedTensors names;
+  std::set<std::string_view> names;
   for (int i = 0; i < spec.constants_size(); ++i) {
     const v1::ConstantSpec& announced = spec.constants(i);
     const std::string path = ConstantPath(i);
+    if (absl::Status s = CheckName(announced.name(), path + ".name"); !s.ok()) return s;
     const absl::StatusOr<DataType> dtype = DecodeDataType(announced.dtype());
     if (!dtype.ok()) return WithFieldPrefix(dtype.status(), path);
     const absl::StatusOr<Shape> shape =
@@ -60,10 +62,13 @@ absl::Status StreamConstants::Announce(const v1::EvaluationSpec& spec, const std
                              "expected 32 bytes, got " + std::to_string(announced.sha256().size()));
     }
     std::memcpy(constant.identity.sha256.data(), announced.sha256().data(), constant.identity.sha256.size());
-    if (!names.emplace(announced.name(), TensorView()).second) {
+    if (!names.insert(announced.name()).second) {
       return InvalidArgument("DUPLICATE_INPUT", path + ".name", announced.name() + " is announced twice");
     }
     if (absl::Status s = CheckMayBeConstant(announced.name(), path, losses); !s.ok()) return s;
+    if (absl::Status s = CheckAllUsed(losses, {{announced.name(), TensorView()}}); !s.ok()) {
+      return InvalidArgument("UNKNOWN_INPUT", path + ".name", std::string(s.message()));
+    }
     const auto bytes = static_cast<int64_t>(constant.byte_size());
     if (bytes > max_bytes - total) {
       return ResourceExhausted("CONSTANTS_TOO_LARGE", path,
@@ -73,7 +78,7 @@ absl::Status StreamConstants::Announce(const v1::EvaluationSpec& spec, const std
     total += bytes;
     constants_.push_back(std::move(constant));
   }
-  return CheckAllUsed(losses, names);
+  return absl::OkStatus();
 }
 
 absl::Status StreamConstants::CheckDigest(const Constant& constant) const {

@@ -9,8 +9,8 @@
 namespace lossd {
 namespace {
 
-// A batch takes milliseconds, so bytes come free soon; a slot lasts as long as an evaluation; another
-// replica, or this one restarted, takes a second or two.
+// A batch takes milliseconds, so bytes come free soon; a slot lasts as long as an evaluation;
+// another replica, or this one restarted, takes a second or two.
 constexpr absl::Duration kBytesRetry = absl::Milliseconds(100);
 constexpr absl::Duration kSlotRetry = absl::Seconds(1);
 constexpr absl::Duration kDrainRetry = absl::Seconds(1);
@@ -21,6 +21,10 @@ void Admission::Lease::Release() {
   if (admission_ == nullptr) return;
   std::exchange(admission_, nullptr)
       ->GiveBack(std::exchange(calls_, 0), std::exchange(streams_, 0), std::exchange(bytes_, 0));
+}
+
+void Admission::Lease::ReleaseSlot() {
+  if (admission_ != nullptr) admission_->GiveBack(0, std::exchange(streams_, 0), 0);
 }
 
 void Admission::Lease::Swap(Lease& other) noexcept {
@@ -37,10 +41,10 @@ absl::StatusOr<Admission::Lease> Admission::Admit(int64_t streams) {
   std::lock_guard lock(mutex_);
   if (draining_) return Unavailable(kDrainingReason, "lossd is shutting down", kDrainRetry);
   if (streams > 0 && streams_ >= limits_.max_streams) {
-    return Unavailable(kStreamSlotsReason,
-                       absl::StrCat("all ", limits_.max_streams,
-                                    " Evaluate streams are taken (flag max-streams)"),
-                       kSlotRetry);
+    return Unavailable(
+        kStreamSlotsReason,
+        absl::StrCat("all ", limits_.max_streams, " Evaluate streams are taken (flag max-streams)"),
+        kSlotRetry);
   }
   ++calls_;
   streams_ += streams;
@@ -53,9 +57,10 @@ absl::StatusOr<Admission::Lease> Admission::AdmitStream() { return Admit(1); }
 
 absl::StatusOr<Admission::Lease> Admission::AdmitBytes(int64_t bytes) {
   if (bytes > limits_.max_inflight_bytes) {
-    return ResourceExhausted(kInflightBytesReason, "",
-                             absl::StrCat("it would hold ", bytes, " bytes; the limit for all calls together is ",
-                                          limits_.max_inflight_bytes, " (flag max-inflight-bytes)"));
+    return ResourceExhausted(
+        kInflightBytesReason, "",
+        absl::StrCat("it would hold ", bytes, " bytes; the limit for all calls together is ",
+                     limits_.max_inflight_bytes, " (flag max-inflight-bytes)"));
   }
   {
     std::lock_guard lock(mutex_);
@@ -109,7 +114,8 @@ void Admission::BeginDrain() {
     std::lock_guard lock(mutex_);
     draining_ = true;
     for (const auto& [key, weak] : listeners_) {
-      if (std::shared_ptr<DrainListener> listener = weak.lock()) listeners.push_back(std::move(listener));
+      if (std::shared_ptr<DrainListener> listener = weak.lock())
+        listeners.push_back(std::move(listener));
     }
     listeners_.clear();
   }

@@ -1,8 +1,9 @@
-// What lossd takes on at a time: bytes of messages held, evaluation streams, and nothing new while it drains.
+// What lossd takes on at a time: bytes of messages held, evaluation streams, and nothing new while
+// it drains.
 //
-// Pressure that passes is UNAVAILABLE with RetryInfo; what could never be admitted is RESOURCE_EXHAUSTED and
-// names its flag. Thread-safe. A Lease gives back what it holds when it is destroyed, and must not outlive its
-// Admission.
+// Pressure that passes is UNAVAILABLE with RetryInfo; what could never be admitted is
+// RESOURCE_EXHAUSTED and names its flag. Thread-safe. A Lease gives back what it holds when it is
+// destroyed, and must not outlive its Admission.
 #ifndef LOSSD_SERVER_ADMISSION_ADMISSION_H_
 #define LOSSD_SERVER_ADMISSION_ADMISSION_H_
 
@@ -52,6 +53,9 @@ class Admission {
 
     int64_t bytes() const { return bytes_; }
     void Release();
+    // Gives back the stream slot alone: a call that has its status still runs, but takes nobody's
+    // place.
+    void ReleaseSlot();
 
    private:
     friend class Admission;

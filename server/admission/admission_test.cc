@@ -63,6 +63,19 @@ TEST_F(AdmissionTest, StreamsHaveSlotsAndCallsHaveNone) {
   EXPECT_TRUE(admission_.AdmitStream().ok());
 }
 
+TEST_F(AdmissionTest, ASlotCanGoBeforeItsCall) {
+  absl::StatusOr<Lease> first = admission_.AdmitStream();
+  const absl::StatusOr<Lease> second = admission_.AdmitStream();
+  first->ReleaseSlot();
+  first->ReleaseSlot();
+  const absl::StatusOr<Lease> third = admission_.AdmitStream();
+  EXPECT_TRUE(third.ok());
+  EXPECT_FALSE(admission_.AdmitStream().ok());
+  first->Release();
+  EXPECT_FALSE(admission_.AdmitStream().ok());
+  EXPECT_FALSE(admission_.WaitIdle(absl::Now()));
+}
+
 TEST_F(AdmissionTest, AssigningGivesTheOldLeaseBack) {
   absl::StatusOr<Lease> lease = admission_.AdmitBytes(60);
   *lease = *admission_.AdmitBytes(30);

@@ -29,56 +29,64 @@ constexpr std::array kTable{
     OptionRow{"listen", OptionKind::kList, &Options::listen, kListening, 0, 0, "", false,
               "Address to serve on: HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 takes a free one. "
               "May be repeated (in LOSSD_LISTEN: separated by commas)"},
-    OptionRow{"metrics-listen", OptionKind::kText, &Options::metrics_listen, kListening, 0, 0, "", false,
+    OptionRow{"metrics-listen", OptionKind::kText, &Options::metrics_listen, kListening, 0, 0, "",
+              false,
               "HOST:PORT that serves /metrics to Prometheus over HTTP; port 0 takes a free one; "
               "empty or 'off' serves none"},
-    OptionRow{"ports-file", OptionKind::kText, &Options::ports_file, kListening, 0, 0, "", false,
-              "File to write the bound addresses to, as JSON, once lossd serves; removed at the end"},
-    OptionRow{"tls-certificate", OptionKind::kText, &Options::tls_certificate, kSecurity, 0, 0, "", false,
-              "PEM file with the server's certificate chain. TCP listeners then speak TLS; unix sockets "
-              "stay plain, guarded by the permissions of their folder"},
+    OptionRow{
+        "ports-file", OptionKind::kText, &Options::ports_file, kListening, 0, 0, "", false,
+        "File to write the bound addresses to, as JSON, once lossd serves; removed at the end"},
+    OptionRow{
+        "tls-certificate", OptionKind::kText, &Options::tls_certificate, kSecurity, 0, 0, "", false,
+        "PEM file with the server's certificate chain. TCP listeners then speak TLS; unix sockets "
+        "stay plain, guarded by the permissions of their folder"},
     OptionRow{"tls-key", OptionKind::kText, &Options::tls_key, kSecurity, 0, 0, "", false,
               "PEM file with the certificate's private key"},
-    OptionRow{"tls-client-ca", OptionKind::kText, &Options::tls_client_ca, kSecurity, 0, 0, "", false,
-              "PEM file with the authorities that clients' certificates must come from: mutual TLS"},
+    OptionRow{
+        "tls-client-ca", OptionKind::kText, &Options::tls_client_ca, kSecurity, 0, 0, "", false,
+        "PEM file with the authorities that clients' certificates must come from: mutual TLS"},
     OptionRow{"threads", OptionKind::kCount, &Options::threads, kLimits, 0, 1024, "", false,
               "Threads that compute; 0 is one a core"},
     OptionRow{"max-message-bytes", OptionKind::kBytes, &Options::max_message_bytes, kLimits, 1024,
               kLargestMessage, "", true,
               "Largest request message. gRPC itself refuses a larger one with RESOURCE_EXHAUSTED "
               "\"Received message larger than max\", before lossd sees it: no detail, no log line"},
-    OptionRow{"max-inflight-bytes", OptionKind::kBytes, &Options::max_inflight_bytes, kLimits, kMebibyte,
-              kTebibyte, "", true,
+    OptionRow{"max-inflight-bytes", OptionKind::kBytes, &Options::max_inflight_bytes, kLimits,
+              kMebibyte, kTebibyte, "", true,
               "Bytes of requests and constants held at a time, all connections together; above it "
               "calls get UNAVAILABLE (INFLIGHT_BYTES) and should try again"},
     OptionRow{"max-streams", OptionKind::kCount, &Options::max_streams, kLimits, 1, 1e6, "", true,
-              "Evaluate streams at a time, all connections together; above it UNAVAILABLE (STREAM_SLOTS)"},
-    OptionRow{"max-concurrent-calls-per-connection", OptionKind::kCount,
-              &Options::max_concurrent_calls_per_connection, kLimits, 1, 1e6, "", true,
-              "Calls of one connection at a time; its further calls wait in the client. A message is "
-              "held whole before lossd can count it, so memory is bounded by this times "
-              "max-message-bytes times connections"},
+              "Evaluate streams at a time, all connections together; above it UNAVAILABLE "
+              "(STREAM_SLOTS)"},
+    OptionRow{
+        "max-concurrent-calls-per-connection", OptionKind::kCount,
+        &Options::max_concurrent_calls_per_connection, kLimits, 1, 1e6, "", true,
+        "Calls of one connection at a time; its further calls wait in the client. A message is "
+        "held whole before lossd can count it, so memory is bounded by this times "
+        "max-message-bytes times connections"},
     OptionRow{"max-state-bytes", OptionKind::kBytes, &Options::max_state_bytes, kLimits, 1024,
               1024 * kMebibyte, "", true, "Largest state of an evaluation"},
     OptionRow{"max-constant-bytes", OptionKind::kBytes, &Options::max_constant_bytes, kLimits, 0,
               kTebibyte, "", true, "Constants of one Evaluate stream, all together"},
-    OptionRow{"max-metric-label-sets", OptionKind::kCount, &Options::max_metric_label_sets, kLimits, 1,
-              1e6, "", true,
-              "Sets of (model, dataset, loss) that the evaluation gauges keep; the one written longest "
-              "ago makes room"},
-    OptionRow{"drain-seconds", OptionKind::kSeconds, &Options::drain_seconds, kOperation, 0, 86400, "",
-              false,
-              "Time that SIGTERM or SIGINT leaves running calls; a second signal ends lossd at once"},
-    OptionRow{"log-format", OptionKind::kChoice, &Options::log_format, kOperation, 0, 0, "text|json",
-              false, "Log lines on standard error"},
+    OptionRow{
+        "max-metric-label-sets", OptionKind::kCount, &Options::max_metric_label_sets, kLimits, 1,
+        1e6, "", true,
+        "Sets of (model, dataset, loss) that the evaluation gauges keep; the one written longest "
+        "ago makes room"},
+    OptionRow{
+        "drain-seconds", OptionKind::kSeconds, &Options::drain_seconds, kOperation, 0, 86400, "",
+        false,
+        "Time that SIGTERM or SIGINT leaves running calls; a second signal ends lossd at once"},
+    OptionRow{"log-format", OptionKind::kChoice, &Options::log_format, kOperation, 0, 0,
+              "text|json", false, "Log lines on standard error"},
     OptionRow{"log-level", OptionKind::kChoice, &Options::log_level, kOperation, 0, 0,
               "debug|info|warning|error", false,
               "Least severity logged: failed calls are warnings, successful ones debug"},
 };
 
 absl::Status Wrong(const OptionRow& row, std::string_view text, std::string_view expected) {
-  return absl::InvalidArgumentError(absl::StrCat("--", std::string(row.flag), ": '", std::string(text),
-                                                 "' is not ", std::string(expected)));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--", std::string(row.flag), ": '", std::string(text), "' is not ", std::string(expected)));
 }
 
 std::string NumberText(const OptionRow& row, double value) {
@@ -191,12 +199,14 @@ absl::Status CheckOptions(const ServerOptions& options) {
     return absl::InvalidArgumentError("--tls-client-ca needs --tls-certificate and --tls-key");
   }
   if (options.max_message_bytes > options.max_inflight_bytes) {
-    return absl::InvalidArgumentError("--max-message-bytes is above --max-inflight-bytes: such a message "
-                                      "could never be admitted");
+    return absl::InvalidArgumentError(
+        "--max-message-bytes is above --max-inflight-bytes: such a message "
+        "could never be admitted");
   }
   if (options.max_constant_bytes > options.max_inflight_bytes) {
-    return absl::InvalidArgumentError("--max-constant-bytes is above --max-inflight-bytes: such constants "
-                                      "could never be admitted");
+    return absl::InvalidArgumentError(
+        "--max-constant-bytes is above --max-inflight-bytes: such constants "
+        "could never be admitted");
   }
   return absl::OkStatus();
 }

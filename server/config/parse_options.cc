@@ -1,11 +1,11 @@
 #include "server/config/parse_options.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <sstream>
 #include <string_view>
 #include <utility>
-
-#include <unistd.h>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -27,7 +27,8 @@ constexpr std::string_view kServicePrefixes[] = {"LOSSD_PORT", "LOSSD_SERVICE_"}
 struct CommandLine {
   CLI::App app{
       "lossd computes loss functions over batched tensors, exactly, by gRPC.\n"
-      "Every option can also be set by a LOSSD_* variable (--max-streams: LOSSD_MAX_STREAMS) and by its name in "
+      "Every option can also be set by a LOSSD_* variable (--max-streams: LOSSD_MAX_STREAMS) and "
+      "by its name in "
       "a configuration file; flags come before variables, variables before the file.",
       "lossd"};
   std::vector<std::vector<std::string>> texts;
@@ -38,13 +39,15 @@ struct CommandLine {
     texts.resize(table.size());
     for (size_t i = 0; i < table.size(); ++i) Add(table[i], defaults, &texts[i]);
     if (reads_file) {
-      app.set_config("--config", "", "File of options, `key = value` lines (INI or TOML); LOSSD_CONFIG")
+      app.set_config("--config", "",
+                     "File of options, `key = value` lines (INI or TOML); LOSSD_CONFIG")
           ->group("Operation");
       app.allow_config_extras(CLI::config_extras_mode::error);
     } else {
       app.add_option(std::string("--") + kConfig, config);
     }
-    app.set_version_flag("--version", std::string("lossd ") + LOSSD_VERSION, "Print the version and end");
+    app.set_version_flag("--version", std::string("lossd ") + LOSSD_VERSION,
+                         "Print the version and end");
     app.set_help_flag("--help,-h", "Print this help and end");
     app.get_formatter()->column_width(44);
   }
@@ -59,7 +62,8 @@ struct CommandLine {
   std::string config;
 
   void Add(const OptionRow& row, const ServerOptions& defaults, std::vector<std::string>* text) {
-    CLI::Option* option = app.add_option(absl::StrCat("--", std::string(row.flag)), *text, std::string(row.help));
+    CLI::Option* option =
+        app.add_option(absl::StrCat("--", std::string(row.flag)), *text, std::string(row.help));
     option->group(std::string(row.group))->expected(1)->allow_extra_args(false);
     if (row.kind == OptionKind::kList) {
       option->expected(1, CLI::detail::expected_max_vector_size)->allow_extra_args(false);
@@ -68,12 +72,24 @@ struct CommandLine {
     }
     option->default_str(OptionText(row, defaults));
     switch (row.kind) {
-      case OptionKind::kText: option->type_name("TEXT"); break;
-      case OptionKind::kList: option->type_name("ADDRESS"); break;
-      case OptionKind::kChoice: option->type_name(std::string(row.choices)); break;
-      case OptionKind::kCount: option->type_name("N"); break;
-      case OptionKind::kBytes: option->type_name("BYTES"); break;
-      case OptionKind::kSeconds: option->type_name("SECONDS"); break;
+      case OptionKind::kText:
+        option->type_name("TEXT");
+        break;
+      case OptionKind::kList:
+        option->type_name("ADDRESS");
+        break;
+      case OptionKind::kChoice:
+        option->type_name(std::string(row.choices));
+        break;
+      case OptionKind::kCount:
+        option->type_name("N");
+        break;
+      case OptionKind::kBytes:
+        option->type_name("BYTES");
+        break;
+      case OptionKind::kSeconds:
+        option->type_name("SECONDS");
+        break;
     }
   }
 };
@@ -81,7 +97,8 @@ struct CommandLine {
 ParsedOptions Failed(std::string_view message) {
   ParsedOptions parsed;
   parsed.exit_code = kUsageError;
-  parsed.output = absl::StrCat("lossd: ", std::string(message), "\nRun lossd --help for the options.\n");
+  parsed.output =
+      absl::StrCat("lossd: ", std::string(message), "\nRun lossd --help for the options.\n");
   return parsed;
 }
 
@@ -92,8 +109,8 @@ std::string ConfigMessage(const std::string& message) {
   return absl::StrCat("--config: no option is called '", message.substr(kPrefix.size()), "'");
 }
 
-// Variables of options that no flag sets, as flags: CLI11 puts flags before the file, and of itself would
-// put the file before the variables.
+// Variables of options that no flag sets, as flags: CLI11 puts flags before the file, and of itself
+// would put the file before the variables.
 std::vector<std::string> VariablesAsFlags(CommandLine& flags, const Environment& environment) {
   std::vector<std::string> arguments;
   const auto add = [&](std::string_view flag, bool list) {
@@ -118,7 +135,8 @@ std::vector<std::string> UnknownVariables(const Environment& environment) {
     bool known = name == EnvironmentName(kConfig);
     for (const OptionRow& row : OptionTable()) known = known || name == EnvironmentName(row.flag);
     for (const std::string_view variable : kLibraryVariables) known = known || name == variable;
-    for (const std::string_view prefix : kServicePrefixes) known = known || name.starts_with(prefix);
+    for (const std::string_view prefix : kServicePrefixes)
+      known = known || name.starts_with(prefix);
     if (!known) unknown.push_back(name);
   }
   return unknown;
@@ -140,7 +158,8 @@ std::vector<std::string> SplitEmptyValues(const std::vector<std::string>& argume
 
 }  // namespace
 
-ParsedOptions ParseOptions(const std::vector<std::string>& raw_arguments, const Environment& environment) {
+ParsedOptions ParseOptions(const std::vector<std::string>& raw_arguments,
+                           const Environment& environment) {
   std::vector<std::string> arguments = SplitEmptyValues(raw_arguments);
   CommandLine flags(/*reads_file=*/false);
   CommandLine all(/*reads_file=*/true);

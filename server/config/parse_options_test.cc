@@ -31,13 +31,15 @@ class ConfigFile {
   const std::string path_;
 };
 
-ServerOptions MustParse(const std::vector<std::string>& arguments, const Environment& environment = {}) {
+ServerOptions MustParse(const std::vector<std::string>& arguments,
+                        const Environment& environment = {}) {
   const ParsedOptions parsed = ParseOptions(arguments, environment);
   EXPECT_TRUE(parsed.options.has_value()) << parsed.output;
   return parsed.options.value_or(ServerOptions());
 }
 
-std::string MustRefuse(const std::vector<std::string>& arguments, const Environment& environment = {}) {
+std::string MustRefuse(const std::vector<std::string>& arguments,
+                       const Environment& environment = {}) {
   const ParsedOptions parsed = ParseOptions(arguments, environment);
   EXPECT_FALSE(parsed.options.has_value());
   EXPECT_EQ(parsed.exit_code, 2);
@@ -64,7 +66,8 @@ TEST(OptionTable, DefaultsAreWithinTheirBounds) {
 TEST(OptionTable, EveryRowCanBeSetByFlagVariableAndFile) {
   for (const OptionRow& row : OptionTable()) {
     std::string value = "12345678";  // fits each count and byte row but the small ones
-    if (row.kind == OptionKind::kChoice) value = std::string(row.choices.substr(0, row.choices.find('|')));
+    if (row.kind == OptionKind::kChoice)
+      value = std::string(row.choices.substr(0, row.choices.find('|')));
     if (row.kind == OptionKind::kSeconds) value = "7.5";
     if (row.kind == OptionKind::kCount) value = "3";
     const std::string flag(row.flag);
@@ -92,7 +95,8 @@ TEST(ParseOptions, DefaultsWithoutArguments) {
 TEST(ParseOptions, FlagsBeforeVariablesBeforeFile) {
   const ConfigFile file("max-streams = 1\nthreads = 1\ndrain-seconds = 1\n");
   const Environment environment{{"LOSSD_THREADS", "2"}, {"LOSSD_MAX_STREAMS", "2"}};
-  const ServerOptions options = MustParse({"--config", file.path(), "--max-streams", "3"}, environment);
+  const ServerOptions options =
+      MustParse({"--config", file.path(), "--max-streams", "3"}, environment);
   EXPECT_EQ(options.max_streams, 3);
   EXPECT_EQ(options.threads, 2);
   EXPECT_EQ(options.drain_seconds, 1);
@@ -104,8 +108,10 @@ TEST(ParseOptions, TheFileCanComeFromAVariable) {
 }
 
 TEST(ParseOptions, ListenRepeats) {
-  EXPECT_THAT(MustParse({"--listen", "a:1", "--listen", "unix:/b"}).listen, ElementsAre("a:1", "unix:/b"));
-  EXPECT_THAT(MustParse({}, {{"LOSSD_LISTEN", "a:1,unix:/b"}}).listen, ElementsAre("a:1", "unix:/b"));
+  EXPECT_THAT(MustParse({"--listen", "a:1", "--listen", "unix:/b"}).listen,
+              ElementsAre("a:1", "unix:/b"));
+  EXPECT_THAT(MustParse({}, {{"LOSSD_LISTEN", "a:1,unix:/b"}}).listen,
+              ElementsAre("a:1", "unix:/b"));
   const ConfigFile file("listen = [\"a:1\", \"unix:/b\"]\n");
   EXPECT_THAT(MustParse({"--config", file.path()}).listen, ElementsAre("a:1", "unix:/b"));
   // A flag replaces the file's list, it does not add to it.
@@ -125,8 +131,10 @@ TEST(ParseOptions, BytesTakeSuffixes) {
 }
 
 TEST(ParseOptions, WrongValuesNameTheirFlag) {
-  for (const char* value : {"x", "", "1x", "-1", "1.5", "99999999999999999999", "9999999999GiB", "4 MiB"}) {
-    EXPECT_THAT(MustRefuse({"--max-message-bytes", value}), HasSubstr("--max-message-bytes")) << value;
+  for (const char* value :
+       {"x", "", "1x", "-1", "1.5", "99999999999999999999", "9999999999GiB", "4 MiB"}) {
+    EXPECT_THAT(MustRefuse({"--max-message-bytes", value}), HasSubstr("--max-message-bytes"))
+        << value;
   }
   EXPECT_THAT(MustRefuse({"--max-streams", "0"}), HasSubstr("--max-streams"));
   EXPECT_THAT(MustRefuse({"--drain-seconds", "nan"}), HasSubstr("--drain-seconds"));

@@ -1,7 +1,7 @@
 // What lossd can be told: every option with its default, and the limits among them.
 //
-// Plain values; copying is cheap and nothing is shared. The table in option_table.cc binds each field to its
-// flag, its key in a configuration file and its LOSSD_* variable.
+// Plain values; copying is cheap and nothing is shared. The table in option_table.cc binds each
+// field to its flag, its key in a configuration file and its LOSSD_* variable.
 #ifndef LOSSD_SERVER_CONFIG_SERVER_OPTIONS_H_
 #define LOSSD_SERVER_CONFIG_SERVER_OPTIONS_H_
 
@@ -27,7 +27,7 @@ struct ServerOptions {
   int64_t max_message_bytes = int64_t{16} << 20;
   int64_t max_inflight_bytes = int64_t{512} << 20;
   int64_t max_streams = 64;
-  int64_t max_concurrent_calls_per_connection = 16;
+  int64_t max_concurrent_calls_per_connection = 8;
   int64_t max_state_bytes = int64_t{2} << 20;
   int64_t max_constant_bytes = int64_t{256} << 20;
   int64_t max_metric_label_sets = 1000;

@@ -223,8 +223,9 @@ TEST(Evaluate, ConstantsAreHeldAgainstTheBytesInFlight) {
   spec.mutable_spec()->mutable_losses(0)->mutable_cross_entropy();
   Stream holds(server.stub());
   holds.Write(spec);
-  EXPECT_TRUE(Eventually(
-      [&] { return server.ScrapeMetrics().find("lossd_inflight_bytes 1600000\n") != std::string::npos; }));
+  EXPECT_TRUE(Eventually([&] {
+    return server.ScrapeMetrics().find("lossd_inflight_bytes 1600000\n") != std::string::npos;
+  }));
   Stream refused(server.stub());
   refused.Write(spec);
   const grpc::Status status = refused.Finish(false);
@@ -232,7 +233,9 @@ TEST(Evaluate, ConstantsAreHeldAgainstTheBytesInFlight) {
   EXPECT_EQ(Detail(status).reason, "INFLIGHT_BYTES");
   holds.Cancel();
   holds.Finish(false);
-  EXPECT_TRUE(Eventually([&] { return server.ScrapeMetrics().find("lossd_inflight_bytes 0\n") != std::string::npos; }));
+  EXPECT_TRUE(Eventually([&] {
+    return server.ScrapeMetrics().find("lossd_inflight_bytes 0\n") != std::string::npos;
+  }));
 }
 
 TEST(Evaluate, GaugesOfALabelledEvaluation) {
@@ -247,14 +250,16 @@ TEST(Evaluate, GaugesOfALabelledEvaluation) {
   stream.Write(BatchStep({1, 2}, {1, 4}));
   stream.Write(FinishStep());
   ASSERT_TRUE(stream.Finish().ok());
-  EXPECT_THAT(server.ScrapeMetrics(), HasSubstr("lossd_evaluation_loss{dataset=\"d\",loss=\"mse\",model=\"m\"} 2\n"));
+  EXPECT_THAT(server.ScrapeMetrics(),
+              HasSubstr("lossd_evaluation_loss{dataset=\"d\",loss=\"mse\",model=\"m\"} 2\n"));
 }
 
 TEST(Drain, AnEvaluationGetsALastCheckpoint) {
   TestServer server;
   Stream stream(server.stub());
   v1::EvaluateRequest spec = SpecStep();
-  // One progress after the first batch and then, by time, none for hours: the rest is left to the drain.
+  // One progress after the first batch and then, by time, none for hours: the rest is left to the
+  // drain.
   spec.mutable_spec()->mutable_checkpoint_cadence()->set_seconds(10'000);
   spec.mutable_spec()->mutable_checkpoint_cadence()->set_bytes(1'000);
   stream.Write(spec);
@@ -288,14 +293,16 @@ TEST(Drain, RunningCallsFinishAndNewOnesAreRefused) {
     }));
   }
   ASSERT_TRUE(Eventually([&] {
-    return server.ScrapeMetrics().find("grpc_server_started_total{grpc_method=\"ComputeLoss\",grpc_service="
-                                       "\"lossd.v1.LossService\"} 4\n") != std::string::npos;
+    return server.ScrapeMetrics().find(
+               "grpc_server_started_total{grpc_method=\"ComputeLoss\",grpc_service="
+               "\"lossd.v1.LossService\"} 4\n") != std::string::npos;
   }));
   std::thread drain([&] { server.server().Drain(absl::Seconds(20)); });
   // While they run, others are refused; once they have ended, nobody listens any more.
   v1::ComputeLossResponse response;
   EXPECT_TRUE(Eventually([&] {
-    const grpc::Status status = server.stub().ComputeLoss(NewContext().get(), MseRequest({1}, {1}), &response);
+    const grpc::Status status =
+        server.stub().ComputeLoss(NewContext().get(), MseRequest({1}, {1}), &response);
     return status.error_code() == grpc::StatusCode::UNAVAILABLE;
   }));
   EXPECT_NE(HealthOf(channel, ""), 1);
@@ -308,8 +315,10 @@ TEST(Drain, RunningCallsFinishAndNewOnesAreRefused) {
 
 TEST(Drain, EndsWithinItsTimeWhateverClientsDo) {
   TestServer server;
-  Stream idle(server.stub());  // sends nothing, reads nothing
-  idle.Write(SpecStep());
+  Stream idle(server.stub());  // sends and reads nothing more
+  idle.Write(EagerSpec());
+  idle.Write(BatchStep({1}, {1}));
+  NextProgress(idle);
   const auto start = std::chrono::steady_clock::now();
   server.server().Drain(absl::Seconds(1));
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));

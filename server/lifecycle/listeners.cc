@@ -1,13 +1,5 @@
 #include "server/lifecycle/listeners.h"
 
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <string_view>
-#include <utility>
-
 #include <openssl/bio.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -15,6 +7,14 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string_view>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -47,12 +47,15 @@ absl::StatusOr<std::string> ReadFile(std::string_view flag, const std::string& p
   return text;
 }
 
-Bio Memory(const std::string& text) { return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); }
+Bio Memory(const std::string& text) {
+  return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+}
 
 absl::StatusOr<Certificate> FirstCertificate(std::string_view flag, const std::string& path,
                                              const std::string& pem) {
   Certificate certificate(PEM_read_bio_X509(Memory(pem).get(), nullptr, nullptr, nullptr));
-  if (certificate == nullptr) return Wrong(flag, absl::StrCat(path, " holds no certificate in PEM"));
+  if (certificate == nullptr)
+    return Wrong(flag, absl::StrCat(path, " holds no certificate in PEM"));
   return certificate;
 }
 
@@ -66,7 +69,8 @@ absl::Status CheckPair(const ServerOptions& options, const std::string& certific
   if (!certificate.ok()) return certificate.status();
   const Key key(PEM_read_bio_PrivateKey(Memory(key_pem).get(), nullptr, NoPassword, nullptr));
   if (key == nullptr) {
-    return Wrong("tls-key", absl::StrCat(options.tls_key, " holds no unencrypted private key in PEM"));
+    return Wrong("tls-key",
+                 absl::StrCat(options.tls_key, " holds no unencrypted private key in PEM"));
   }
   if (X509_check_private_key(certificate->get(), key.get()) != 1) {
     return Wrong("tls-key", absl::StrCat(options.tls_key, " is not the key of the certificate in ",
@@ -98,7 +102,8 @@ absl::Status CheckAddress(const std::string& flag, const std::string& address) {
   const size_t colon = address.rfind(':');
   int port = -1;
   const bool well_formed = colon != std::string::npos && colon > 0 &&
-                           absl::SimpleAtoi(address.substr(colon + 1), &port) && port >= 0 && port <= 65535;
+                           absl::SimpleAtoi(address.substr(colon + 1), &port) && port >= 0 &&
+                           port <= 65535;
   const bool bare_ipv6 = well_formed && address.front() != '[' && address.find(':') != colon;
   if (!well_formed || bare_ipv6) {
     return Wrong(flag, absl::StrCat("'", address, "' is not HOST:PORT, [IPV6]:PORT or unix:/PATH"));
@@ -116,14 +121,16 @@ absl::Status CheckUnixSocketFree(const std::string& address) {
   const std::string path = UnixPath(address);
   std::strncpy(name.sun_path, path.c_str(), sizeof name.sun_path - 1);
   const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (probe < 0) return Wrong("listen", absl::StrCat("cannot make a unix socket: ", std::strerror(errno)));
+  if (probe < 0)
+    return Wrong("listen", absl::StrCat("cannot make a unix socket: ", std::strerror(errno)));
   const bool taken = connect(probe, reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0;
   close(probe);
   if (taken) return Wrong("listen", absl::StrCat(address, " is served by another process"));
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> TcpCredentials(const ServerOptions& options) {
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> TcpCredentials(
+    const ServerOptions& options) {
   if (options.tls_certificate.empty()) return grpc::InsecureServerCredentials();
   absl::StatusOr<std::string> certificate = ReadFile("tls-certificate", options.tls_certificate);
   if (!certificate.ok()) return certificate.status();
@@ -132,8 +139,9 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> TcpCredentials(const Se
   const absl::Status pair = CheckPair(options, *certificate, *key);
   if (!pair.ok()) return pair;
   const bool mutual = !options.tls_client_ca.empty();
-  grpc::SslServerCredentialsOptions tls(mutual ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-                                               : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
+  grpc::SslServerCredentialsOptions tls(
+      mutual ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+             : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
   if (mutual) {
     absl::StatusOr<std::string> authorities = ReadFile("tls-client-ca", options.tls_client_ca);
     if (!authorities.ok()) return authorities.status();

@@ -1,12 +1,13 @@
-// Addresses and credentials of the gRPC listeners. Everything that can be wrong with them is found here, before
-// gRPC, which would only say that a port could not be added. Pure but for reading files and probing sockets.
+// Addresses and credentials of the gRPC listeners. Everything that can be wrong with them is found
+// here, before gRPC, which would only say that a port could not be added. Pure but for reading
+// files and probing sockets.
 #ifndef LOSSD_SERVER_LIFECYCLE_LISTENERS_H_
 #define LOSSD_SERVER_LIFECYCLE_LISTENERS_H_
 
+#include <grpcpp/security/server_credentials.h>
+
 #include <memory>
 #include <string>
-
-#include <grpcpp/security/server_credentials.h>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -28,7 +29,8 @@ std::string WithPort(const std::string& address, int port);
 absl::Status CheckUnixSocketFree(const std::string& address);
 
 // Of the TCP listeners: plain, TLS or mutual TLS.
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> TcpCredentials(const ServerOptions& options);
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> TcpCredentials(
+    const ServerOptions& options);
 
 }  // namespace lossd
 

@@ -1,4 +1,5 @@
-// Where lossd listens and with which credentials: ports, unix sockets, TLS, mutual TLS, and what may be wrong.
+// Where lossd listens and with which credentials: ports, unix sockets, TLS, mutual TLS, and what
+// may be wrong.
 #include "server/lifecycle/listeners.h"
 
 #include <sys/stat.h>
@@ -116,8 +117,8 @@ TEST(Listeners, AMetricsPortThatIsTakenIsAnError) {
 }
 
 TEST(Listeners, MalformedAddressesAreErrors) {
-  for (const char* address : {"", "localhost", ":50051", "localhost:", "localhost:x", "localhost:70000", "::1:50051",
-                              "unix:", "localhost:-1"}) {
+  for (const char* address : {"", "localhost", ":50051", "localhost:", "localhost:x",
+                              "localhost:70000", "::1:50051", "unix:", "localhost:-1"}) {
     ServerOptions options = TestOptions();
     options.listen = {address};
     EXPECT_THAT(StartError(options), HasSubstr("--listen")) << address;
@@ -164,7 +165,8 @@ TEST(Tls, MutualWantsAClientCertificate) {
 TEST(Tls, WhatIsWrongWithFilesIsFoundAtTheStart) {
   const Folder folder;
   ASSERT_NO_FATAL_FAILURE(MakeCertificates(folder));
-  const auto error = [&](const std::string& certificate, const std::string& key, const std::string& authority) {
+  const auto error = [&](const std::string& certificate, const std::string& key,
+                         const std::string& authority) {
     ServerOptions options = TestOptions();
     options.tls_certificate = certificate;
     options.tls_key = key;
@@ -186,8 +188,9 @@ TEST(PortsFile, IsJsonAndWhole) {
   const Folder folder;
   const std::string path = folder / "ports \"x\".json";
   ASSERT_TRUE(WritePortsFile(path, {"127.0.0.1:1", "unix:/a\"b"}, "").ok());
-  EXPECT_EQ(ReadAll(path), "{\"listen\":[\"127.0.0.1:1\",\"unix:/a\\\"b\"],\"metrics_listen\":\"\",\"pid\":" +
-                               std::to_string(getpid()) + "}\n");
+  EXPECT_EQ(ReadAll(path),
+            "{\"listen\":[\"127.0.0.1:1\",\"unix:/a\\\"b\"],\"metrics_listen\":\"\",\"pid\":" +
+                std::to_string(getpid()) + "}\n");
   const absl::Status failed = WritePortsFile(folder / "none/ports.json", {}, "");
   EXPECT_THAT(std::string(failed.message()), HasSubstr("--ports-file"));
 }

@@ -1,14 +1,14 @@
 #include "server/lifecycle/metrics_port.h"
 
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
 #include <exception>
 #include <thread>
 #include <utility>
-
-#include <netdb.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 #include "server/lifecycle/listeners.h"
@@ -43,8 +43,8 @@ std::string HostOf(const std::string& address) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<MetricsPort>> MetricsPort::Open(const std::string& address,
-                                                               std::shared_ptr<prometheus::Registry> registry) {
+absl::StatusOr<std::unique_ptr<MetricsPort>> MetricsPort::Open(
+    const std::string& address, std::shared_ptr<prometheus::Registry> registry) {
   const absl::Status checked = CheckAddress("metrics-listen", address);
   if (!checked.ok()) return checked;
   if (IsUnixAddress(address)) return Wrong("Prometheus does not scrape unix sockets");
@@ -52,22 +52,27 @@ absl::StatusOr<std::unique_ptr<MetricsPort>> MetricsPort::Open(const std::string
   try {
     exposer = std::make_unique<prometheus::Exposer>(address);
   } catch (const std::exception& error) {
-    return Wrong(absl::StrCat("cannot listen on ", address, ", which may be taken: ", error.what()));
+    return Wrong(
+        absl::StrCat("cannot listen on ", address, ", which may be taken: ", error.what()));
   }
   const std::vector<int> ports = exposer->GetListeningPorts();
   if (ports.empty()) return Wrong(absl::StrCat("cannot listen on ", address));
   exposer->RegisterCollectable(registry);
-  return std::unique_ptr<MetricsPort>(new MetricsPort(std::move(registry), std::move(exposer),
-                                                      WithPort(address, ports.front()), ports.front()));
+  return std::unique_ptr<MetricsPort>(new MetricsPort(
+      std::move(registry), std::move(exposer), WithPort(address, ports.front()), ports.front()));
 }
 
 MetricsPort::MetricsPort(std::shared_ptr<prometheus::Registry> registry,
-                         std::unique_ptr<prometheus::Exposer> exposer, std::string address, int port)
-    : registry_(std::move(registry)), exposer_(std::move(exposer)), address_(std::move(address)), port_(port) {}
+                         std::unique_ptr<prometheus::Exposer> exposer, std::string address,
+                         int port)
+    : registry_(std::move(registry)),
+      exposer_(std::move(exposer)),
+      address_(std::move(address)),
+      port_(port) {}
 
 MetricsPort::~MetricsPort() {
-  // The HTTP server looks whether it is to stop when somebody connects, else every two seconds, which
-  // a drain may not have. So somebody connects until it has stopped.
+  // The HTTP server looks whether it is to stop when somebody connects, else every two seconds,
+  // which a drain may not have. So somebody connects until it has stopped.
   std::atomic<bool> stopped{false};
   std::thread knocker([&] {
     while (!stopped.load()) {

@@ -14,8 +14,8 @@ namespace lossd {
 class MetricsPort {
  public:
   // Serves `registry`, which it shares, on HOST:PORT.
-  static absl::StatusOr<std::unique_ptr<MetricsPort>> Open(const std::string& address,
-                                                           std::shared_ptr<prometheus::Registry> registry);
+  static absl::StatusOr<std::unique_ptr<MetricsPort>> Open(
+      const std::string& address, std::shared_ptr<prometheus::Registry> registry);
   ~MetricsPort();
   MetricsPort(const MetricsPort&) = delete;
   MetricsPort& operator=(const MetricsPort&) = delete;
@@ -24,8 +24,8 @@ class MetricsPort {
   const std::string& address() const { return address_; }
 
  private:
-  MetricsPort(std::shared_ptr<prometheus::Registry> registry, std::unique_ptr<prometheus::Exposer> exposer,
-              std::string address, int port);
+  MetricsPort(std::shared_ptr<prometheus::Registry> registry,
+              std::unique_ptr<prometheus::Exposer> exposer, std::string address, int port);
 
   const std::shared_ptr<prometheus::Registry> registry_;
   std::unique_ptr<prometheus::Exposer> exposer_;

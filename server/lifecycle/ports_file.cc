@@ -1,11 +1,11 @@
 #include "server/lifecycle/ports_file.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-
-#include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 
@@ -22,7 +22,8 @@ std::string Quoted(const std::string& text) {
 }
 
 absl::Status Failed(const std::string& path) {
-  return absl::InvalidArgumentError(absl::StrCat("--ports-file: cannot write ", path, ": ", std::strerror(errno)));
+  return absl::InvalidArgumentError(
+      absl::StrCat("--ports-file: cannot write ", path, ": ", std::strerror(errno)));
 }
 
 }  // namespace
@@ -30,7 +31,8 @@ absl::Status Failed(const std::string& path) {
 absl::Status WritePortsFile(const std::string& path, const std::vector<std::string>& listen,
                             const std::string& metrics) {
   std::string json = "{\"listen\":[";
-  for (size_t i = 0; i < listen.size(); ++i) absl::StrAppend(&json, i == 0 ? "" : ",", Quoted(listen[i]));
+  for (size_t i = 0; i < listen.size(); ++i)
+    absl::StrAppend(&json, i == 0 ? "" : ",", Quoted(listen[i]));
   absl::StrAppend(&json, "],\"metrics_listen\":", Quoted(metrics), ",\"pid\":", getpid(), "}\n");
   const std::string temporary = absl::StrCat(path, ".", getpid(), ".tmp");
   {

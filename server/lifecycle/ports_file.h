@@ -9,8 +9,8 @@
 
 namespace lossd {
 
-// Writes {"listen":["127.0.0.1:41234"],"metrics_listen":"127.0.0.1:41235","pid":7} to `path`, whole or not at
-// all: a file beside it is renamed. `metrics` is empty where no metrics are served.
+// Writes {"listen":["127.0.0.1:41234"],"metrics_listen":"127.0.0.1:41235","pid":7} to `path`, whole
+// or not at all: a file beside it is renamed. `metrics` is empty where no metrics are served.
 absl::Status WritePortsFile(const std::string& path, const std::vector<std::string>& listen,
                             const std::string& metrics);
 

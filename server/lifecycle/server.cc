@@ -1,12 +1,12 @@
 #include "server/lifecycle/server.h"
 
-#include <algorithm>
-#include <utility>
-
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -16,17 +16,18 @@
 namespace lossd {
 namespace {
 
-// gRPC's quota covers what admission cannot see, messages that are still coming in: as much again as admission
-// lets through, and no less than this, or a small limit would stall the transport. It is a backstop:
-// gRPC overshoots it, and refuses with a bare RESOURCE_EXHAUSTED.
+// gRPC's quota covers what admission cannot see, messages that are still coming in: as much again
+// as admission lets through, and no less than this, or a small limit would stall the transport. It
+// is a backstop: gRPC overshoots it, and refuses with a bare RESOURCE_EXHAUSTED.
 constexpr int64_t kSmallestQuotaBytes = int64_t{256} << 20;
 // A client that vanished without a word is noticed after this, and its stream slot is free again.
 constexpr int kKeepaliveMilliseconds = 60'000;
 constexpr int kKeepaliveTimeoutMilliseconds = 20'000;
-// Clients may ping as often as this, idle or not; the default of five minutes closes connections of those that
-// keep a NAT open.
+// Clients may ping as often as this, idle or not; the default of five minutes closes connections of
+// those that keep a NAT open.
 constexpr int kClientPingMilliseconds = 10'000;
-// Time for statuses to leave after the last call, and for health watchers, which never end by themselves.
+// Time for statuses to leave after the last call, and for health watchers, which never end by
+// themselves.
 constexpr absl::Duration kLastWords = absl::Milliseconds(300);
 
 std::vector<v1::Limit> ReportedLimits(const ServerOptions& options) {
@@ -60,9 +61,11 @@ absl::StatusOr<std::vector<std::string>> LossNames(const LossEngine& engine) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Logger* logger) {
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
+                                                      Logger* logger) {
   std::unique_ptr<Server> server(new Server(options, logger));
-  for (absl::Status (Server::*step)() : {&Server::MakeParts, &Server::ServeMetrics, &Server::ServeCalls}) {
+  for (absl::Status (Server::*step)() :
+       {&Server::MakeParts, &Server::ServeMetrics, &Server::ServeCalls}) {
     const absl::Status status = (server.get()->*step)();
     if (!status.ok()) return status;
   }
@@ -85,7 +88,8 @@ absl::Status Server::MakeParts() {
   engine_options.on_computed = [this](const LossObservation& seen) {
     metrics_->Computed(seen.loss_index, seen.items, seen.nan_items, seen.inf_items, seen.seconds);
   };
-  absl::StatusOr<std::unique_ptr<LossEngine>> engine = LossEngine::Create(std::move(engine_options));
+  absl::StatusOr<std::unique_ptr<LossEngine>> engine =
+      LossEngine::Create(std::move(engine_options));
   if (!engine.ok()) return engine.status();
   engine_ = *std::move(engine);
   const absl::StatusOr<BuildFacts> facts = FactsOf(*engine_);
@@ -93,8 +97,9 @@ absl::Status Server::MakeParts() {
   const absl::StatusOr<std::vector<std::string>> names = LossNames(*engine_);
   if (!names.ok()) return names.status();
   metrics_ = std::make_unique<Metrics>(*names, *facts, options_.max_metric_label_sets);
-  admission_ = std::make_unique<Admission>(AdmissionLimits{options_.max_inflight_bytes, options_.max_streams},
-                                           [this](int64_t delta) { metrics_->InflightChanged(delta); });
+  admission_ = std::make_unique<Admission>(
+      AdmissionLimits{options_.max_inflight_bytes, options_.max_streams},
+      [this](int64_t delta) { metrics_->InflightChanged(delta); });
   service_ = std::make_unique<LossServiceImpl>(ServiceParts{
       engine_.get(), admission_.get(), metrics_.get(), logger_, options_.max_message_bytes});
   return absl::OkStatus();
@@ -119,7 +124,8 @@ void Server::AddLimits(grpc::ServerBuilder* builder) const {
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMilliseconds);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kClientPingMilliseconds);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                              kClientPingMilliseconds);
   grpc::ResourceQuota quota("lossd");
   quota.Resize(static_cast<size_t>(std::max(kSmallestQuotaBytes, options_.max_inflight_bytes)));
   builder->SetResourceQuota(quota);
@@ -138,8 +144,9 @@ absl::Status Server::ServeCalls() {
     absl::Status usable = CheckAddress("listen", address);
     if (usable.ok() && IsUnixAddress(address)) usable = CheckUnixSocketFree(address);
     if (!usable.ok()) return usable;
-    builder.AddListeningPort(address, IsUnixAddress(address) ? grpc::InsecureServerCredentials() : *credentials,
-                             &ports[i]);
+    builder.AddListeningPort(
+        address, IsUnixAddress(address) ? grpc::InsecureServerCredentials() : *credentials,
+        &ports[i]);
   }
   builder.RegisterService(service_.get());
   grpc_server_ = builder.BuildAndStart();
@@ -149,8 +156,9 @@ absl::Status Server::ServeCalls() {
           absl::StrCat("--listen: cannot listen on ", options_.listen[i],
                        ": the address is taken, is not this machine's, or may not be used"));
     }
-    addresses_.push_back(IsUnixAddress(options_.listen[i]) ? options_.listen[i]
-                                                           : WithPort(options_.listen[i], ports[i]));
+    addresses_.push_back(IsUnixAddress(options_.listen[i])
+                             ? options_.listen[i]
+                             : WithPort(options_.listen[i], ports[i]));
   }
   grpc_server_->GetHealthCheckService()->SetServingStatus(std::string(kServiceName), true);
   return absl::OkStatus();

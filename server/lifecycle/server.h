@@ -1,16 +1,17 @@
 // A running lossd: engine, admission, metrics, gRPC server and metrics port, from start to drain.
 //
-// Thread-safety: Drain is called once, by one thread; the accessors by any. Ownership: it owns all parts but the
-// logger, which must outlive it. Destroying one that was not drained cancels what runs.
+// Thread-safety: Drain is called once, by one thread; the accessors by any. Ownership: it owns all
+// parts but the logger, which must outlive it. Destroying one that was not drained cancels what
+// runs.
 #ifndef LOSSD_SERVER_LIFECYCLE_SERVER_H_
 #define LOSSD_SERVER_LIFECYCLE_SERVER_H_
+
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
 
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <grpcpp/server.h>
-#include <grpcpp/server_builder.h>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,7 +26,8 @@ namespace lossd {
 class Server {
  public:
   // Serves when it returns. Errors say which option is wrong.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, Logger* logger);
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
+                                                       Logger* logger);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -33,10 +35,13 @@ class Server {
   // Where it listens, in the order of the options, with the ports that were bound.
   const std::vector<std::string>& addresses() const { return addresses_; }
   // Where /metrics is; empty if nowhere.
-  std::string metrics_address() const { return metrics_port_ == nullptr ? "" : metrics_port_->address(); }
+  std::string metrics_address() const {
+    return metrics_port_ == nullptr ? "" : metrics_port_->address();
+  }
 
-  // Ends in order, within `grace`: health turns NOT_SERVING, new calls are refused, running calls finish,
-  // evaluations get a last checkpoint; what still runs then is cancelled. The metrics port goes last, with this.
+  // Ends in order, within `grace`: health turns NOT_SERVING, new calls are refused, running calls
+  // finish, evaluations get a last checkpoint; what still runs then is cancelled. The metrics port
+  // goes last, with this.
   void Drain(absl::Duration grace);
 
  private:

@@ -25,7 +25,8 @@ TEST(Service, ComputeLoss) {
   ASSERT_TRUE(server.status().ok()) << server.status();
   v1::ComputeLossResponse response;
   const auto context = NewContext();
-  const grpc::Status status = server.stub().ComputeLoss(context.get(), MseRequest({1, 2}, {1, 4}), &response);
+  const grpc::Status status =
+      server.stub().ComputeLoss(context.get(), MseRequest({1, 2}, {1, 4}), &response);
   ASSERT_TRUE(status.ok()) << status.error_message();
   ASSERT_EQ(response.results_size(), 1);
   EXPECT_EQ(response.results(0).loss(), "mse");
@@ -41,8 +42,8 @@ TEST(Service, ManyCallsAtATime) {
       for (int i = 0; i < 50; ++i) {
         v1::ComputeLossResponse response;
         const auto context = NewContext();
-        const grpc::Status status =
-            server.stub().ComputeLoss(context.get(), MseRequest({double(t), double(i)}, {0, 0}), &response);
+        const grpc::Status status = server.stub().ComputeLoss(
+            context.get(), MseRequest({double(t), double(i)}, {0, 0}), &response);
         ASSERT_TRUE(status.ok()) << status.error_message();
         EXPECT_EQ(response.results(0).sum(), t * t + i * i);
       }
@@ -69,11 +70,13 @@ TEST(Service, GetServerInfoReportsEveryLimit) {
   options.max_streams = 3;
   TestServer server(options);
   v1::GetServerInfoResponse response;
-  ASSERT_TRUE(server.stub().GetServerInfo(NewContext().get(), v1::GetServerInfoRequest(), &response).ok());
+  ASSERT_TRUE(
+      server.stub().GetServerInfo(NewContext().get(), v1::GetServerInfoRequest(), &response).ok());
   EXPECT_FALSE(response.version().empty());
   std::map<std::string, int64_t> limits;
   for (const v1::Limit& limit : response.limits()) limits[limit.flag()] = limit.value();
-  for (const OptionRow& row : OptionTable()) EXPECT_EQ(limits.count(std::string(row.flag)), row.limit);
+  for (const OptionRow& row : OptionTable())
+    EXPECT_EQ(limits.count(std::string(row.flag)), row.limit);
   EXPECT_EQ(limits["max-streams"], 3);
   EXPECT_EQ(limits["max-message-bytes"], 16 << 20);
 }
@@ -95,7 +98,8 @@ TEST(Service, AMalformedStateIsRefused) {
   v1::MergeEvaluationsRequest request;
   request.add_states()->set_value("no state");
   v1::MergeEvaluationsResponse response;
-  const grpc::Status status = server.stub().MergeEvaluations(NewContext().get(), request, &response);
+  const grpc::Status status =
+      server.stub().MergeEvaluations(NewContext().get(), request, &response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(Detail(status).reason, "INVALID_STATE");
 }
@@ -106,7 +110,8 @@ TEST(Service, AMessageOverTheLimitIsRefusedAndTheServerLives) {
   TestServer server(options);
   v1::ComputeLossResponse response;
   const std::vector<double> many(1000, 1.0);  // 16 kB on the wire
-  const grpc::Status status = server.stub().ComputeLoss(NewContext().get(), MseRequest(many, many), &response);
+  const grpc::Status status =
+      server.stub().ComputeLoss(NewContext().get(), MseRequest(many, many), &response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_TRUE(server.stub().ComputeLoss(NewContext().get(), MseRequest({1}, {1}), &response).ok());
 }
@@ -117,7 +122,8 @@ TEST(Service, ACallThatCouldNeverBeHeldIsRefusedForGood) {
   TestServer server(options);
   v1::ComputeLossResponse response;
   const std::vector<double> many(100, 1.0);
-  const grpc::Status status = server.stub().ComputeLoss(NewContext().get(), MseRequest(many, many), &response);
+  const grpc::Status status =
+      server.stub().ComputeLoss(NewContext().get(), MseRequest(many, many), &response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(Detail(status).reason, "INFLIGHT_BYTES");
   EXPECT_THAT(status.error_message(), HasSubstr("max-inflight-bytes"));
@@ -151,10 +157,13 @@ TEST(Service, AnExpiredDeadlineEndsTheCall) {
   TestServer server(WithMetrics());
   v1::ComputeLossResponse response;
   const auto context = NewContext(std::chrono::milliseconds(1));
-  const grpc::Status status = server.stub().ComputeLoss(context.get(), HeavyRequest(500'000), &response);
+  const grpc::Status status =
+      server.stub().ComputeLoss(context.get(), HeavyRequest(500'000), &response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   EXPECT_TRUE(server.stub().ComputeLoss(NewContext().get(), MseRequest({1}, {1}), &response).ok());
-  EXPECT_TRUE(Eventually([&] { return server.ScrapeMetrics().find("lossd_inflight_bytes 0\n") != std::string::npos; }));
+  EXPECT_TRUE(Eventually([&] {
+    return server.ScrapeMetrics().find("lossd_inflight_bytes 0\n") != std::string::npos;
+  }));
 }
 
 TEST(Service, HealthPerService) {
@@ -169,8 +178,8 @@ TEST(Service, ReflectionListsTheService) {
   TestServer server;
   std::string answer;
   // ServerReflectionRequest { string list_services = 7; }
-  CallByName(server.NewChannel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "\x3a\x01*",
-             &answer);
+  CallByName(server.NewChannel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+             "\x3a\x01*", &answer);
   EXPECT_THAT(answer, HasSubstr("lossd.v1.LossService"));
   EXPECT_THAT(answer, HasSubstr("grpc.health.v1.Health"));
 }
@@ -191,12 +200,14 @@ TEST(Service, MetricsOfLabelledCalls) {
   EXPECT_FALSE(server.stub().ComputeLoss(NewContext().get(), request, &response).ok());
   const std::string text = server.ScrapeMetrics();
   EXPECT_THAT(text, HasSubstr("lossd_evaluation_loss{dataset=\"d\",loss=\"mse\",model=\"m\"} 2\n"));
-  EXPECT_THAT(text, HasSubstr("lossd_evaluation_items{dataset=\"d\",loss=\"mse\",model=\"m\"} 2\n"));
+  EXPECT_THAT(text,
+              HasSubstr("lossd_evaluation_items{dataset=\"d\",loss=\"mse\",model=\"m\"} 2\n"));
   EXPECT_THAT(text, Not(HasSubstr("run 7")));
   const std::string labels = "grpc_method=\"ComputeLoss\",grpc_service=\"lossd.v1.LossService\"} ";
   EXPECT_THAT(text, HasSubstr("grpc_server_started_total{" + labels + "4\n"));
   EXPECT_THAT(text, HasSubstr("grpc_server_handled_total{grpc_code=\"OK\"," + labels + "3\n"));
-  EXPECT_THAT(text, HasSubstr("grpc_server_handled_total{grpc_code=\"InvalidArgument\"," + labels + "1\n"));
+  EXPECT_THAT(
+      text, HasSubstr("grpc_server_handled_total{grpc_code=\"InvalidArgument\"," + labels + "1\n"));
   EXPECT_THAT(text, HasSubstr("lossd_items_total{loss=\"mse\"} 6\n"));
 }
 

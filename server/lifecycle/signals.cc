@@ -1,10 +1,10 @@
 #include "server/lifecycle/signals.h"
 
+#include <unistd.h>
+
 #include <csignal>
 #include <thread>
 #include <utility>
-
-#include <unistd.h>
 
 namespace lossd {
 namespace {

@@ -1,7 +1,7 @@
 // SIGTERM and SIGINT, taken by a thread of their own.
 //
-// Made in main before any other thread starts, so that every thread inherits the blocked mask. The first signal
-// ends Wait; the second ends the process at once.
+// Made in main before any other thread starts, so that every thread inherits the blocked mask. The
+// first signal ends Wait; the second ends the process at once.
 #ifndef LOSSD_SERVER_LIFECYCLE_SIGNALS_H_
 #define LOSSD_SERVER_LIFECYCLE_SIGNALS_H_
 

@@ -1,14 +1,13 @@
 #include "server/lifecycle/test_server.h"
 
 #include <arpa/inet.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstring>
 #include <thread>
 #include <utility>
-
-#include <grpcpp/generic/generic_stub.h>
 
 #include "absl/strings/str_cat.h"
 #include "lib/wire/status_proto.h"
@@ -61,7 +60,8 @@ std::string TestServer::ScrapeMetrics() const {
   std::string text;
   if (connect(connection, reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0) {
     const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
-    if (send(connection, request.data(), request.size(), 0) == static_cast<ssize_t>(request.size())) {
+    if (send(connection, request.data(), request.size(), 0) ==
+        static_cast<ssize_t>(request.size())) {
       char piece[4096];
       for (ssize_t n; (n = recv(connection, piece, sizeof piece, 0)) > 0;) text.append(piece, n);
     }
@@ -76,7 +76,8 @@ std::unique_ptr<grpc::ClientContext> NewContext(std::chrono::milliseconds timeou
   return context;
 }
 
-v1::ComputeLossRequest MseRequest(const std::vector<double>& predictions, const std::vector<double>& targets) {
+v1::ComputeLossRequest MseRequest(const std::vector<double>& predictions,
+                                  const std::vector<double>& targets) {
   v1::ComputeLossRequest request;
   request.add_losses()->mutable_mse();
   (*request.mutable_inputs())["predictions"] = Elements(predictions);
@@ -107,7 +108,8 @@ v1::EvaluateRequest SpecStep() {
   return step;
 }
 
-v1::EvaluateRequest BatchStep(const std::vector<double>& predictions, const std::vector<double>& targets) {
+v1::EvaluateRequest BatchStep(const std::vector<double>& predictions,
+                              const std::vector<double>& targets) {
   v1::EvaluateRequest step;
   (*step.mutable_batch()->mutable_inputs())["predictions"] = Elements(predictions);
   (*step.mutable_batch()->mutable_inputs())["targets"] = Elements(targets);
@@ -121,8 +123,8 @@ v1::EvaluateRequest FinishStep() {
 }
 
 ErrorDetail Detail(const grpc::Status& status) {
-  return DetailOf(StatusFromDetails(static_cast<absl::StatusCode>(status.error_code()), status.error_message(),
-                                    status.error_details()));
+  return DetailOf(StatusFromDetails(static_cast<absl::StatusCode>(status.error_code()),
+                                    status.error_message(), status.error_details()));
 }
 
 grpc::Status CallByName(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
@@ -157,7 +159,8 @@ grpc::Status CallByName(const std::shared_ptr<grpc::Channel>& channel, const std
 
 int HealthOf(const std::shared_ptr<grpc::Channel>& channel, const std::string& service) {
   // HealthCheckRequest { string service = 1; }, HealthCheckResponse { ServingStatus status = 1; }
-  const std::string request = absl::StrCat("\x0a", std::string(1, static_cast<char>(service.size())), service);
+  const std::string request =
+      absl::StrCat("\x0a", std::string(1, static_cast<char>(service.size())), service);
   std::string answer;
   const grpc::Status status = CallByName(channel, "/grpc.health.v1.Health/Check", request, &answer);
   return status.ok() && answer.size() == 2 && answer[0] == '\x08' ? answer[1] : 0;

@@ -1,10 +1,10 @@
 #include "server/logging/logger.h"
 
+#include <grpc/support/log.h>
+
 #include <atomic>
 #include <cmath>
 #include <cstdio>
-
-#include <grpc/support/log.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -19,20 +19,28 @@ std::atomic<Logger*> grpc_logger{nullptr};
 
 std::string_view LevelName(LogLevel level) {
   switch (level) {
-    case LogLevel::kDebug: return "debug";
-    case LogLevel::kInfo: return "info";
-    case LogLevel::kWarning: return "warning";
-    case LogLevel::kError: return "error";
+    case LogLevel::kDebug:
+      return "debug";
+    case LogLevel::kInfo:
+      return "info";
+    case LogLevel::kWarning:
+      return "warning";
+    case LogLevel::kError:
+      return "error";
   }
   return "error";
 }
 
 spdlog::level::level_enum SpdlogLevel(LogLevel level) {
   switch (level) {
-    case LogLevel::kDebug: return spdlog::level::debug;
-    case LogLevel::kInfo: return spdlog::level::info;
-    case LogLevel::kWarning: return spdlog::level::warn;
-    case LogLevel::kError: return spdlog::level::err;
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      return spdlog::level::err;
   }
   return spdlog::level::err;
 }
@@ -104,14 +112,16 @@ void LogFromGrpc(gpr_log_func_args* args) {
   Logger* logger = grpc_logger.load();
   if (logger == nullptr) return;
   // gRPC's errors are mostly a peer's doing (a broken handshake, a reset): no error of lossd.
-  const LogLevel level = args->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kWarning : LogLevel::kDebug;
-  logger->Log(level, "grpc", {{"message", args->message}, {"file", args->file}, {"line", int64_t{args->line}}});
+  const LogLevel level =
+      args->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kWarning : LogLevel::kDebug;
+  logger->Log(level, "grpc",
+              {{"message", args->message}, {"file", args->file}, {"line", int64_t{args->line}}});
 }
 
 }  // namespace
 
-std::string FormatLogLine(LogFormat format, std::string_view time, LogLevel level, std::string_view event,
-                          std::initializer_list<LogField> fields) {
+std::string FormatLogLine(LogFormat format, std::string_view time, LogLevel level,
+                          std::string_view event, std::initializer_list<LogField> fields) {
   std::string line;
   if (format == LogFormat::kJson) {
     line.append("{\"time\":");
@@ -138,7 +148,8 @@ std::string FormatLogLine(LogFormat format, std::string_view time, LogLevel leve
 }
 
 Logger::Logger(LogFormat format, LogLevel level) : format_(format), level_(level) {
-  sink_ = std::make_shared<spdlog::logger>("lossd", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  sink_ =
+      std::make_shared<spdlog::logger>("lossd", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   sink_->set_pattern("%v");
   sink_->set_level(SpdlogLevel(level));
 }
@@ -150,7 +161,8 @@ Logger::~Logger() {
 
 void Logger::Log(LogLevel level, std::string_view event, std::initializer_list<LogField> fields) {
   if (!enabled(level)) return;
-  const std::string time = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone());
+  const std::string time =
+      absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone());
   const std::string line = FormatLogLine(format_, time, level, event, fields);
   sink_->log(SpdlogLevel(level), spdlog::string_view_t(line.data(), line.size()));
 }

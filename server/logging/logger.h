@@ -1,4 +1,5 @@
-// Structured log lines on standard error: an event and its fields, as text or as one JSON object a line.
+// Structured log lines on standard error: an event and its fields, as text or as one JSON object a
+// line.
 //
 // Thread-safe; a line is written whole. Payloads of calls never go here.
 #ifndef LOSSD_SERVER_LOGGING_LOGGER_H_
@@ -25,9 +26,10 @@ struct LogField {
   std::variant<std::string_view, int64_t, double> value;
 };
 
-// One line, without its end. `time` is what it says when; text in fields may be any bytes, the line is UTF-8.
-std::string FormatLogLine(LogFormat format, std::string_view time, LogLevel level, std::string_view event,
-                          std::initializer_list<LogField> fields);
+// One line, without its end. `time` is what it says when; text in fields may be any bytes, the line
+// is UTF-8.
+std::string FormatLogLine(LogFormat format, std::string_view time, LogLevel level,
+                          std::string_view event, std::initializer_list<LogField> fields);
 
 class Logger {
  public:
@@ -39,7 +41,8 @@ class Logger {
   bool enabled(LogLevel level) const { return level >= level_; }
   void Log(LogLevel level, std::string_view event, std::initializer_list<LogField> fields = {});
 
-  // Lines of the gRPC library come through this logger too, until it is destroyed. One logger at a time.
+  // Lines of the gRPC library come through this logger too, until it is destroyed. One logger at a
+  // time.
   void TakeGrpcLog();
 
  private:

@@ -8,8 +8,8 @@ namespace lossd {
 namespace {
 
 std::string Key(std::string_view model, std::string_view dataset, std::string_view loss) {
-  return absl::StrCat(model.size(), ":", std::string(model), dataset.size(), ":", std::string(dataset),
-                      std::string(loss));
+  return absl::StrCat(model.size(), ":", std::string(model), dataset.size(), ":",
+                      std::string(dataset), std::string(loss));
 }
 
 prometheus::Family<prometheus::Gauge>& Family(prometheus::Registry* registry, const char* name,
@@ -21,10 +21,12 @@ prometheus::Family<prometheus::Gauge>& Family(prometheus::Registry* registry, co
 
 EvaluationGauges::EvaluationGauges(prometheus::Registry* registry, int64_t max_label_sets)
     : max_label_sets_(max_label_sets),
-      loss_(Family(registry, "lossd_evaluation_loss", "Value of the last labelled evaluation of a loss.")),
+      loss_(Family(registry, "lossd_evaluation_loss",
+                   "Value of the last labelled evaluation of a loss.")),
       standard_error_(Family(registry, "lossd_evaluation_standard_error",
                              "Standard error of that value; none where it is not defined.")),
-      items_(Family(registry, "lossd_evaluation_items", "Items that the last labelled evaluation counted.")),
+      items_(Family(registry, "lossd_evaluation_items",
+                    "Items that the last labelled evaluation counted.")),
       finished_(Family(registry, "lossd_evaluation_finished_timestamp_seconds",
                        "Unix time at which the last labelled evaluation finished.")),
       evicted_(prometheus::BuildCounter()
@@ -35,7 +37,8 @@ EvaluationGauges::EvaluationGauges(prometheus::Registry* registry, int64_t max_l
                    .Add({})) {}
 
 void EvaluationGauges::Write(std::string_view model, std::string_view dataset,
-                             std::span<const EvaluationReading> readings, double finished_unix_seconds) {
+                             std::span<const EvaluationReading> readings,
+                             double finished_unix_seconds) {
   std::lock_guard lock(mutex_);
   std::set<std::string_view> written;
   for (const EvaluationReading& reading : readings) {
@@ -57,7 +60,8 @@ void EvaluationGauges::Write(std::string_view model, std::string_view dataset,
   }
 }
 
-EvaluationGauges::LabelSet& EvaluationGauges::Find(const prometheus::Labels& labels, const std::string& key) {
+EvaluationGauges::LabelSet& EvaluationGauges::Find(const prometheus::Labels& labels,
+                                                   const std::string& key) {
   const auto found = by_key_.find(key);
   if (found != by_key_.end()) {
     sets_.splice(sets_.end(), sets_, found->second);

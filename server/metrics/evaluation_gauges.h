@@ -1,7 +1,7 @@
 // The gauges that dashboards are for: what the last evaluation of (model, dataset, loss) found.
 //
-// Label values come from clients, so the number of label sets is capped: the set written longest ago makes room,
-// and is counted. Thread-safe. The registry must outlive this.
+// Label values come from clients, so the number of label sets is capped: the set written longest
+// ago makes room, and is counted. Thread-safe. The registry must outlive this.
 #ifndef LOSSD_SERVER_METRICS_EVALUATION_GAUGES_H_
 #define LOSSD_SERVER_METRICS_EVALUATION_GAUGES_H_
 
@@ -33,10 +33,10 @@ class EvaluationGauges {
  public:
   EvaluationGauges(prometheus::Registry* registry, int64_t max_label_sets);
 
-  // A finished evaluation. Where a loss occurs twice in it (two parameters of one loss), the first counts:
-  // the label is the catalogue's name, so the gauges could not tell them apart.
-  void Write(std::string_view model, std::string_view dataset, std::span<const EvaluationReading> readings,
-             double finished_unix_seconds);
+  // A finished evaluation. Where a loss occurs twice in it (two parameters of one loss), the first
+  // counts: the label is the catalogue's name, so the gauges could not tell them apart.
+  void Write(std::string_view model, std::string_view dataset,
+             std::span<const EvaluationReading> readings, double finished_unix_seconds);
 
  private:
   using Gauges = prometheus::Family<prometheus::Gauge>;

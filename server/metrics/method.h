@@ -12,10 +12,12 @@ inline constexpr std::string_view kServiceName = "lossd.v1.LossService";
 
 enum class Method { kComputeLoss, kEvaluate, kMergeEvaluations, kListLosses, kGetServerInfo };
 
-inline constexpr std::array<std::string_view, 5> kMethodNames{"ComputeLoss", "Evaluate", "MergeEvaluations",
-                                                              "ListLosses", "GetServerInfo"};
+inline constexpr std::array<std::string_view, 5> kMethodNames{
+    "ComputeLoss", "Evaluate", "MergeEvaluations", "ListLosses", "GetServerInfo"};
 
-constexpr std::string_view MethodName(Method method) { return kMethodNames[static_cast<size_t>(method)]; }
+constexpr std::string_view MethodName(Method method) {
+  return kMethodNames[static_cast<size_t>(method)];
+}
 
 }  // namespace lossd
 

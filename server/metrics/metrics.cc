@@ -13,26 +13,29 @@ using prometheus::BuildHistogram;
 
 // By number, in the spelling that the dashboards of other gRPC servers query for.
 constexpr std::array<std::string_view, 17> kCodeNames{
-    "OK",           "Canceled",        "Unknown",           "InvalidArgument",    "DeadlineExceeded",
-    "NotFound",     "AlreadyExists",   "PermissionDenied",  "ResourceExhausted",  "FailedPrecondition",
-    "Aborted",      "OutOfRange",      "Unimplemented",     "Internal",           "Unavailable",
-    "DataLoss",     "Unauthenticated"};
+    "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+    "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+    "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+    "DataLoss", "Unauthenticated"};
 constexpr int kUnknownCode = 2;
 
 // What admission and the engine's permanent limits answer.
-constexpr std::string_view kReasons[] = {"INFLIGHT_BYTES", "STREAM_SLOTS", "DRAINING", "STATE_TOO_LARGE",
-                                         "CONSTANTS_TOO_LARGE", "OTHER"};
+constexpr std::string_view kReasons[] = {"INFLIGHT_BYTES",  "STREAM_SLOTS",        "DRAINING",
+                                         "STATE_TOO_LARGE", "CONSTANTS_TOO_LARGE", "OTHER"};
 
 // A small call takes tens of microseconds, a batch of 16 MiB some ms, an evaluation minutes.
-const prometheus::Histogram::BucketBoundaries kCallSeconds{0.0001, 0.00025, 0.001, 0.0025, 0.01, 0.025, 0.1,
-                                                           0.25,   1,       2.5,   10,     60,   600};
+const prometheus::Histogram::BucketBoundaries kCallSeconds{
+    0.0001, 0.00025, 0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1, 2.5, 10, 60, 600};
 // One loss over one batch.
-const prometheus::Histogram::BucketBoundaries kComputeSeconds{0.00001, 0.0001, 0.001, 0.01, 0.1, 1, 10};
+const prometheus::Histogram::BucketBoundaries kComputeSeconds{0.00001, 0.0001, 0.001, 0.01,
+                                                              0.1,     1,      10};
 
 }  // namespace
 
-Metrics::Metrics(const std::vector<std::string>& losses, const BuildFacts& build, int64_t max_label_sets)
-    : registry_(std::make_shared<prometheus::Registry>()), evaluations_(registry_.get(), max_label_sets) {
+Metrics::Metrics(const std::vector<std::string>& losses, const BuildFacts& build,
+                 int64_t max_label_sets)
+    : registry_(std::make_shared<prometheus::Registry>()),
+      evaluations_(registry_.get(), max_label_sets) {
   ResolveMethods();
   ResolveLosses(losses);
   ResolveServer(build);
@@ -79,7 +82,8 @@ void Metrics::ResolveLosses(const std::vector<std::string>& losses) {
                         .Register(*registry_);
   losses_.reserve(losses.size());
   for (const std::string& loss : losses) {
-    losses_.push_back({&items.Add({{"loss", loss}}), &seconds.Add({{"loss", loss}}, kComputeSeconds),
+    losses_.push_back({&items.Add({{"loss", loss}}),
+                       &seconds.Add({{"loss", loss}}, kComputeSeconds),
                        &nonfinite.Add({{"loss", loss}, {"kind", "nan"}}),
                        &nonfinite.Add({{"loss", loss}, {"kind", "inf"}})});
   }
@@ -91,11 +95,12 @@ void Metrics::ResolveServer(const BuildFacts& build) {
                          .Help("Bytes of the request messages that came in.")
                          .Register(*registry_)
                          .Add({});
-  inflight_bytes_ = &BuildGauge()
-                         .Name("lossd_inflight_bytes")
-                         .Help("Bytes of requests and constants held now (flag max-inflight-bytes).")
-                         .Register(*registry_)
-                         .Add({});
+  inflight_bytes_ =
+      &BuildGauge()
+           .Name("lossd_inflight_bytes")
+           .Help("Bytes of requests and constants held now (flag max-inflight-bytes).")
+           .Register(*registry_)
+           .Add({});
   stream_resumes_ = &BuildCounter()
                          .Name("lossd_stream_resumes_total")
                          .Help("Evaluate streams that went on from a checkpoint.")
@@ -118,7 +123,9 @@ void Metrics::ResolveServer(const BuildFacts& build) {
       .Set(1);
 }
 
-void Metrics::CallStarted(Method method) { methods_[static_cast<size_t>(method)].started->Increment(); }
+void Metrics::CallStarted(Method method) {
+  methods_[static_cast<size_t>(method)].started->Increment();
+}
 
 void Metrics::CallHandled(Method method, int code, double seconds) {
   if (code < 0 || code >= static_cast<int>(kCodes)) code = kUnknownCode;
@@ -144,7 +151,8 @@ void Metrics::Rejected(std::string_view reason) {
 
 void Metrics::StreamResumed() { stream_resumes_->Increment(); }
 
-void Metrics::Computed(int loss_index, int64_t items, int64_t nan_items, int64_t inf_items, double seconds) {
+void Metrics::Computed(int loss_index, int64_t items, int64_t nan_items, int64_t inf_items,
+                       double seconds) {
   if (loss_index < 0 || loss_index >= static_cast<int>(losses_.size())) return;
   const LossHandles& handles = losses_[static_cast<size_t>(loss_index)];
   handles.items->Increment(static_cast<double>(items));

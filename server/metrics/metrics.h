@@ -41,7 +41,8 @@ class Metrics {
   void Rejected(std::string_view reason);
   void StreamResumed();
   // One loss over one batch; `loss_index` in the catalogue's order.
-  void Computed(int loss_index, int64_t items, int64_t nan_items, int64_t inf_items, double seconds);
+  void Computed(int loss_index, int64_t items, int64_t nan_items, int64_t inf_items,
+                double seconds);
   EvaluationGauges& evaluations() { return evaluations_; }
 
   const std::shared_ptr<prometheus::Registry>& registry() const { return registry_; }

@@ -15,7 +15,9 @@ using ::testing::Not;
 
 class MetricsTest : public testing::Test {
  protected:
-  std::string Text() const { return prometheus::TextSerializer().Serialize(metrics_.registry()->Collect()); }
+  std::string Text() const {
+    return prometheus::TextSerializer().Serialize(metrics_.registry()->Collect());
+  }
   void Write(const std::string& model, const std::vector<EvaluationReading>& readings) {
     metrics_.evaluations().Write(model, "d", readings, 1000.5);
   }
@@ -27,12 +29,15 @@ TEST_F(MetricsTest, EveryNameIsThereFromTheStart) {
   const std::string text = Text();
   for (const char* name :
        {"grpc_server_started_total", "grpc_server_handled_total", "grpc_server_handling_seconds",
-        "lossd_items_total", "lossd_compute_seconds", "lossd_received_bytes_total", "lossd_inflight_bytes",
-        "lossd_nonfinite_items_total", "lossd_rejected_total", "lossd_stream_resumes_total",
-        "lossd_evaluation_label_sets_evicted_total"}) {
+        "lossd_items_total", "lossd_compute_seconds", "lossd_received_bytes_total",
+        "lossd_inflight_bytes", "lossd_nonfinite_items_total", "lossd_rejected_total",
+        "lossd_stream_resumes_total", "lossd_evaluation_label_sets_evicted_total"}) {
     EXPECT_THAT(text, HasSubstr("# HELP " + std::string(name) + " "));
   }
-  EXPECT_THAT(text, HasSubstr("lossd_build_info{arithmetic_revision=\"4\",simd_target=\"avx2\",version=\"1.2.3\"} 1"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "lossd_build_info{arithmetic_revision=\"4\",simd_target=\"avx2\",version=\"1.2.3\"} 1"));
 }
 
 TEST_F(MetricsTest, CallsAreCountedByMethodAndCode) {
@@ -41,8 +46,10 @@ TEST_F(MetricsTest, CallsAreCountedByMethodAndCode) {
   metrics_.CallHandled(Method::kEvaluate, 99, 0.5);
   const std::string labels = "grpc_method=\"Evaluate\",grpc_service=\"lossd.v1.LossService\"";
   EXPECT_THAT(Text(), HasSubstr("grpc_server_started_total{" + labels + "} 1"));
-  EXPECT_THAT(Text(), HasSubstr("grpc_server_handled_total{grpc_code=\"InvalidArgument\"," + labels + "} 1"));
-  EXPECT_THAT(Text(), HasSubstr("grpc_server_handled_total{grpc_code=\"Unknown\"," + labels + "} 1"));
+  EXPECT_THAT(Text(), HasSubstr("grpc_server_handled_total{grpc_code=\"InvalidArgument\"," +
+                                labels + "} 1"));
+  EXPECT_THAT(Text(),
+              HasSubstr("grpc_server_handled_total{grpc_code=\"Unknown\"," + labels + "} 1"));
   EXPECT_THAT(Text(), HasSubstr("grpc_server_handling_seconds_count{" + labels + "} 2"));
 }
 
@@ -83,12 +90,15 @@ TEST_F(MetricsTest, AStandardErrorThatIsGoneLeavesNoOldValue) {
   Write("m", {{"mse", 0.5, std::nullopt, 40}});
   EXPECT_THAT(Text(), Not(HasSubstr("lossd_evaluation_standard_error{")));
   Write("m", {{"mse", 0.5, 0.0625, 40}});
-  EXPECT_THAT(Text(), HasSubstr("lossd_evaluation_standard_error{dataset=\"d\",loss=\"mse\",model=\"m\"} 0.0625"));
+  EXPECT_THAT(
+      Text(),
+      HasSubstr("lossd_evaluation_standard_error{dataset=\"d\",loss=\"mse\",model=\"m\"} 0.0625"));
 }
 
 TEST_F(MetricsTest, OfTheSameLossTwiceTheFirstCounts) {
   Write("m", {{"huber", 1, std::nullopt, 4}, {"huber", 2, std::nullopt, 4}});
-  EXPECT_THAT(Text(), HasSubstr("lossd_evaluation_loss{dataset=\"d\",loss=\"huber\",model=\"m\"} 1"));
+  EXPECT_THAT(Text(),
+              HasSubstr("lossd_evaluation_loss{dataset=\"d\",loss=\"huber\",model=\"m\"} 1"));
   EXPECT_THAT(Text(), HasSubstr("lossd_evaluation_label_sets_evicted_total 0"));
 }
 
@@ -104,8 +114,10 @@ TEST_F(MetricsTest, TheSetWrittenLongestAgoMakesRoom) {
 }
 
 TEST_F(MetricsTest, LabelsThatLookAlikeJoinedStayApart) {
-  metrics_.evaluations().Write("a", "bc", std::vector<EvaluationReading>{{"mse", 1, std::nullopt, 1}}, 1);
-  metrics_.evaluations().Write("ab", "c", std::vector<EvaluationReading>{{"mse", 2, std::nullopt, 1}}, 1);
+  metrics_.evaluations().Write("a", "bc",
+                               std::vector<EvaluationReading>{{"mse", 1, std::nullopt, 1}}, 1);
+  metrics_.evaluations().Write("ab", "c",
+                               std::vector<EvaluationReading>{{"mse", 2, std::nullopt, 1}}, 1);
   EXPECT_THAT(Text(), HasSubstr("{dataset=\"bc\",loss=\"mse\",model=\"a\"} 1"));
   EXPECT_THAT(Text(), HasSubstr("{dataset=\"c\",loss=\"mse\",model=\"ab\"} 2"));
 }

@@ -1,14 +1,16 @@
-// The account of one call: counted when it starts; counted, timed and, if it failed, logged when it ends.
+// The account of one call: counted when it starts; counted, timed and, if it failed, logged when it
+// ends.
 //
-// Thread-safety: none; a reactor ends its call once, from one thread. The context must live until End.
+// Thread-safety: none; a reactor ends its call once, from one thread. The context must live until
+// End.
 #ifndef LOSSD_SERVER_RPC_CALL_RECORD_H_
 #define LOSSD_SERVER_RPC_CALL_RECORD_H_
 
-#include <chrono>
-#include <string>
-
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/status.h>
+
+#include <chrono>
+#include <string>
 
 #include "absl/status/status.h"
 #include "server/rpc/service_parts.h"
@@ -22,13 +24,13 @@ class CallRecord {
   // The run that the call's labels name; it goes to the log only.
   void set_run(std::string run) { run_ = std::move(run); }
 
-  // The status that the call ends with: a cancelled call whose deadline has passed is DEADLINE_EXCEEDED.
+  // The status that the call ends with: a cancelled call whose deadline has passed is
+  // DEADLINE_EXCEEDED.
   grpc::Status End(absl::Status status);
 
+ private:
   // The deadline of the call has passed.
   bool deadline_passed() const;
-
- private:
   void LogFailure(const absl::Status& status, double seconds) const;
 
   const Method method_;

@@ -30,12 +30,16 @@ int64_t ExpandedBytes(const google::protobuf::Map<std::string, v1::Tensor>& inpu
 int64_t ElementBytes(v1::DataType dtype) {
   switch (dtype) {
     case v1::DATA_TYPE_FLOAT64:
-    case v1::DATA_TYPE_INT64: return 8;
+    case v1::DATA_TYPE_INT64:
+      return 8;
     case v1::DATA_TYPE_FLOAT32:
-    case v1::DATA_TYPE_INT32: return 4;
+    case v1::DATA_TYPE_INT32:
+      return 4;
     case v1::DATA_TYPE_FLOAT16:
-    case v1::DATA_TYPE_BFLOAT16: return 2;
-    default: return 1;
+    case v1::DATA_TYPE_BFLOAT16:
+      return 2;
+    default:
+      return 1;
   }
 }
 
@@ -57,7 +61,8 @@ int64_t HeldBytes(const v1::EvaluateRequest& request) {
   if (request.has_batch()) {
     bytes += ExpandedBytes(request.batch().inputs());
     bytes += 8 * int64_t{request.batch().sample_ids_size()};
-    for (const auto& [name, column] : request.batch().slices()) bytes += 8 * int64_t{column.codes_size()};
+    for (const auto& [name, column] : request.batch().slices())
+      bytes += 8 * int64_t{column.codes_size()};
   }
   if (request.has_constant()) bytes += ExpandedBytes(request.constant().piece());
   return bytes;

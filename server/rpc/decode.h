@@ -1,5 +1,5 @@
-// What the server reads in a request by itself, before or beside the engine: how much memory it stands for.
-// The one place that knows how requests are held. Pure functions.
+// What the server reads in a request by itself, before or beside the engine: how much memory it
+// stands for. The one place that knows how requests are held. Pure functions.
 #ifndef LOSSD_SERVER_RPC_DECODE_H_
 #define LOSSD_SERVER_RPC_DECODE_H_
 
@@ -12,8 +12,8 @@ namespace lossd {
 // Bytes that came over the wire.
 int64_t ReceivedBytes(const google::protobuf::MessageLite& request);
 
-// Bytes held while the call runs: the message, its hand-written elements at 8 bytes each, and what the
-// answer may take (items and gradients are as large as the inputs).
+// Bytes held while the call runs: the message, its hand-written elements at 8 bytes each, and what
+// the answer may take (items and gradients are as large as the inputs).
 int64_t HeldBytes(const v1::ComputeLossRequest& request);
 int64_t HeldBytes(const v1::EvaluateRequest& request);
 int64_t HeldBytes(const v1::MergeEvaluationsRequest& request);

@@ -1,5 +1,6 @@
 #include "server/rpc/evaluate_reactor.h"
 
+#include <chrono>
 #include <utility>
 
 #include "lib/base/status.h"
@@ -7,8 +8,16 @@
 #include "server/rpc/evaluation_readings.h"
 
 namespace lossd {
+namespace {
 
-EvaluateReactor* EvaluateReactor::Start(const grpc::CallbackServerContext* context, const ServiceParts& parts) {
+// A client that died and a deadline that passed look like the end of the input first, and like a
+// cancellation soon after. So the end of an input without a finish waits for this long.
+constexpr std::chrono::milliseconds kCancellationDelay{50};
+
+}  // namespace
+
+EvaluateReactor* EvaluateReactor::Start(const grpc::CallbackServerContext* context,
+                                        const ServiceParts& parts) {
   std::shared_ptr<EvaluateReactor> reactor(new EvaluateReactor(context, parts));
   reactor->self_ = reactor;
   absl::StatusOr<Admission::Lease> admitted = parts.admission->AdmitStream();
@@ -22,8 +31,11 @@ EvaluateReactor* EvaluateReactor::Start(const grpc::CallbackServerContext* conte
   return reactor.get();  // still alive: OnDone comes after gRPC has it
 }
 
-EvaluateReactor::EvaluateReactor(const grpc::CallbackServerContext* context, const ServiceParts& parts)
-    : parts_(parts), record_(Method::kEvaluate, context, parts), session_(parts.engine->Evaluate()) {}
+EvaluateReactor::EvaluateReactor(const grpc::CallbackServerContext* context,
+                                 const ServiceParts& parts)
+    : parts_(parts),
+      record_(Method::kEvaluate, context, parts),
+      session_(parts.engine->Evaluate()) {}
 
 void EvaluateReactor::OnReadDone(bool ok) {
   if (ok) parts_.metrics->Received(ReceivedBytes(incoming_));
@@ -45,7 +57,8 @@ void EvaluateReactor::OnWriteDone(bool ok) {
   {
     Lock lock(mutex_);
     writing_ = false;
-    // Nobody receives any more: the client is gone, although its cancellation may not have come yet.
+    // Nobody receives any more: the client is gone, although its cancellation may not have come
+    // yet.
     if (!ok) cancelled_ = true;
   }
   Drive();
@@ -70,15 +83,19 @@ void EvaluateReactor::OnDrain() {
 
 void EvaluateReactor::OnDone() {
   parts_.admission->RemoveListener(this);
-  // The session goes first, so that the leases never promise memory that is still held.
-  session_.reset();
-  current_.Clear();
   incoming_.Clear();
   incoming_lease_.Release();
-  current_lease_.Release();
-  constants_lease_.Release();
   stream_lease_.Release();
   self_.reset();
+}
+
+void EvaluateReactor::ReleaseWork() {
+  // Memory goes before the lease that stands for it.
+  session_.reset();
+  constants_lease_.Release();
+  current_.Clear();
+  current_lease_.Release();
+  stream_lease_.ReleaseSlot();
 }
 
 void EvaluateReactor::OnStepDone(absl::Status status) {
@@ -167,28 +184,46 @@ void EvaluateReactor::EndWith(Lock& lock, absl::Status status) {
 bool EvaluateReactor::DecideEnding(Lock& lock) {
   if (cancelled_) {
     pending_.reset();
-    if (ending_.has_value() && !ending_->ok()) return false;
-    ending_ = absl::CancelledError("the call was cancelled");
+    // Also where the stream had failed: whoever cancels, or goes away, causes the failures that
+    // follow.
+    if (ending_.has_value() && absl::IsCancelled(*ending_)) return false;
+    ending_ = absl::CancelledError("the call was cancelled, or the client went away");
     return true;
   }
   if (ending_.has_value() || stepping_) return false;
-  if (arrived_) {
-    // A step that waits decides by itself, but for a drain, which takes only a finish any more.
-    if (!draining_ || incoming_.has_finish()) return false;
-  } else if (!draining_ && !input_ended_) {
-    return false;
-  }
   if (draining_) {
-    EndWith(lock, Unavailable(kDrainingReason, "lossd is shutting down; resume from the last checkpoint",
-                              absl::Seconds(1)));
-  } else if (record_.deadline_passed()) {
-    // A deadline can look like the end of the input before it looks like a cancellation.
-    ending_ = absl::CancelledError("the call was cancelled");
-  } else {
-    EndWith(lock, InvalidArgument("MISSING_FINISH", "finish",
-                                  "the stream ended without a finish step: it was cut and gives no result"));
+    // Of what waits, only a finish is still taken.
+    if (arrived_ && incoming_.has_finish()) return false;
+    EndWith(lock,
+            Unavailable(kDrainingReason, "lossd is shutting down; resume from the last checkpoint",
+                        absl::Seconds(1)));
+    return true;
   }
+  return input_ended_ && EndWithoutFinish(lock);
+}
+
+bool EvaluateReactor::EndWithoutFinish(Lock& lock) {
+  if (!cut_alarm_set_) {
+    cut_alarm_set_ = true;
+    lock.unlock();
+    cut_alarm_.Set(std::chrono::system_clock::now() + kCancellationDelay,
+                   [self = shared_from_this()](bool) { self->OnCutAlarm(); });
+    lock.lock();
+    return true;
+  }
+  if (!cut_alarm_rang_) return false;
+  EndWith(lock, InvalidArgument(
+                    "MISSING_FINISH", "finish",
+                    "the stream ended without a finish step: it was cut and gives no result"));
   return true;
+}
+
+void EvaluateReactor::OnCutAlarm() {
+  {
+    Lock lock(mutex_);
+    cut_alarm_rang_ = true;
+  }
+  Drive();
 }
 
 bool EvaluateReactor::StartStep(Lock& lock) {
@@ -202,15 +237,18 @@ bool EvaluateReactor::StartStep(Lock& lock) {
   current_lease_ = std::move(incoming_lease_);
   stepping_ = true;
   lock.unlock();
-  session_->Step(current_, &token_,
-                 [self = shared_from_this()](absl::Status status) { self->OnStepDone(std::move(status)); });
+  session_->Step(current_, &token_, [self = shared_from_this()](absl::Status status) {
+    self->OnStepDone(std::move(status));
+  });
   lock.lock();
   return true;
 }
 
 bool EvaluateReactor::StartReading(Lock& lock) {
-  if (reading_ || arrived_ || input_ended_ || finish_read_ || draining_ || ending_.has_value()) return false;
-  // A batch is read ahead only where there is room for it; else the stream waits for its own batch first.
+  if (reading_ || arrived_ || input_ended_ || finish_read_ || draining_ || ending_.has_value())
+    return false;
+  // A batch is read ahead only where there is room for it; else the stream waits for its own batch
+  // first.
   if (stepping_ && !parts_.admission->HasRoom(parts_.max_message_bytes)) return false;
   reading_ = true;
   lock.unlock();
@@ -220,7 +258,8 @@ bool EvaluateReactor::StartReading(Lock& lock) {
 }
 
 bool EvaluateReactor::StartWriting(Lock& lock) {
-  if (pending_ == nullptr || writing_ || pending_is_result_) return false;  // a result goes with the status
+  if (pending_ == nullptr || writing_ || pending_is_result_)
+    return false;  // a result goes with the status
   writing_ = true;
   writing_message_ = std::move(pending_);
   lock.unlock();
@@ -236,6 +275,8 @@ bool EvaluateReactor::SendStatus(Lock& lock) {
   const bool with_result = pending_is_result_ && pending_ != nullptr;
   writing_message_ = std::move(pending_);
   lock.unlock();
+  // Before the status leaves, so that a client that sees it finds the place free.
+  ReleaseWork();
   if (with_result) {
     StartWriteAndFinish(writing_message_.get(), grpc::WriteOptions(), grpc_status);
   } else {

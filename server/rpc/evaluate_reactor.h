@@ -1,21 +1,22 @@
 // The reactor of Evaluate: one stream around one EvaluationSession.
 //
-// Reads go on while one batch computes (one batch ahead, if memory allows) and never wait for a write. At most one
-// Progress is being written; a newer one replaces the one that waits. Before the stream fails, or ends because
-// lossd drains, a checkpoint of the batches that counted is sent.
+// Reads go on while one batch computes (one batch ahead, if memory allows) and never wait for a
+// write. At most one Progress is being written; a newer one replaces the one that waits. Before the
+// stream fails, or ends because lossd drains, a checkpoint of the batches that counted is sent.
 //
-// Thread-safety: gRPC's reactions, the engine's callback and the drain come from any thread; each only notes what
-// happened and calls Drive, which one thread at a time runs. Ownership: the reactor holds itself until OnDone, and
-// whoever calls back holds it meanwhile.
+// Thread-safety: gRPC's reactions, the engine's callback and the drain come from any thread; each
+// only notes what happened and calls Drive, which one thread at a time runs. Ownership: the reactor
+// holds itself until OnDone, and whoever calls back holds it meanwhile.
 #ifndef LOSSD_SERVER_RPC_EVALUATE_REACTOR_H_
 #define LOSSD_SERVER_RPC_EVALUATE_REACTOR_H_
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
 
 #include <memory>
 #include <mutex>
 #include <optional>
-
-#include <grpcpp/server_context.h>
-#include <grpcpp/support/server_callback.h>
 
 #include "lib/base/cancellation.h"
 #include "lib/wire/evaluation_session.h"
@@ -24,12 +25,14 @@
 
 namespace lossd {
 
-class EvaluateReactor final : public grpc::ServerBidiReactor<v1::EvaluateRequest, v1::EvaluateResponse>,
-                              public DrainListener,
-                              public std::enable_shared_from_this<EvaluateReactor> {
+class EvaluateReactor final
+    : public grpc::ServerBidiReactor<v1::EvaluateRequest, v1::EvaluateResponse>,
+      public DrainListener,
+      public std::enable_shared_from_this<EvaluateReactor> {
  public:
   // The reactor of a new stream, for gRPC.
-  static EvaluateReactor* Start(const grpc::CallbackServerContext* context, const ServiceParts& parts);
+  static EvaluateReactor* Start(const grpc::CallbackServerContext* context,
+                                const ServiceParts& parts);
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -44,11 +47,12 @@ class EvaluateReactor final : public grpc::ServerBidiReactor<v1::EvaluateRequest
 
   // Does whatever can be done, until nothing can.
   void Drive();
-  // One action, if there is one. These are called by the driving thread, hold the lock on entry and exit, and
-  // release it around calls into gRPC and the session.
+  // One action, if there is one. These are called by the driving thread, hold the lock on entry and
+  // exit, and release it around calls into gRPC and the session.
   bool ActOnce(Lock& lock);
   bool TakeStepResult(Lock& lock);
   bool DecideEnding(Lock& lock);
+  bool EndWithoutFinish(Lock& lock);
   bool StartStep(Lock& lock);
   bool StartReading(Lock& lock);
   bool StartWriting(Lock& lock);
@@ -60,7 +64,10 @@ class EvaluateReactor final : public grpc::ServerBidiReactor<v1::EvaluateRequest
   absl::Status QueueResult();
   // Ends the stream with `status`, after a checkpoint of what was counted.
   void EndWith(Lock& lock, absl::Status status);
+  // Nothing runs any more: gives back what the evaluation held.
+  void ReleaseWork();
   void OnStepDone(absl::Status status);
+  void OnCutAlarm();
 
   const ServiceParts& parts_;
   CallRecord record_;
@@ -75,10 +82,13 @@ class EvaluateReactor final : public grpc::ServerBidiReactor<v1::EvaluateRequest
   Admission::Lease constants_lease_;
   std::unique_ptr<v1::EvaluateResponse> writing_message_;
   bool resume_counted_ = false;
+  bool cut_alarm_set_ = false;
+  grpc::Alarm cut_alarm_;
 
   std::mutex mutex_;  // guards what follows
   bool driving_ = false;
-  v1::EvaluateRequest incoming_;  // what is read, while reading_; then the next step, while arrived_
+  // What is read, while reading_; then the next step, while arrived_.
+  v1::EvaluateRequest incoming_;
   bool reading_ = false;
   bool arrived_ = false;
   bool input_ended_ = false;
@@ -90,6 +100,7 @@ class EvaluateReactor final : public grpc::ServerBidiReactor<v1::EvaluateRequest
   bool writing_ = false;
   std::unique_ptr<v1::EvaluateResponse> pending_;
   bool pending_is_result_ = false;
+  bool cut_alarm_rang_ = false;
   bool cancelled_ = false;
   bool draining_ = false;
   bool closed_ = false;                 // the status was given to gRPC

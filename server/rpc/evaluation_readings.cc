@@ -8,7 +8,9 @@
 namespace lossd {
 namespace {
 
-bool Named(const v1::EvaluationLabels& labels) { return !labels.model().empty() || !labels.dataset().empty(); }
+bool Named(const v1::EvaluationLabels& labels) {
+  return !labels.model().empty() || !labels.dataset().empty();
+}
 
 EvaluationReading Reading(const v1::LossResult& result) {
   return {result.loss(), result.value(), std::nullopt, result.items()};

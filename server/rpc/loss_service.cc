@@ -17,9 +17,9 @@ grpc::ServerBidiReactor<v1::EvaluateRequest, v1::EvaluateResponse>* LossServiceI
   return EvaluateReactor::Start(context, parts_);
 }
 
-grpc::ServerUnaryReactor* LossServiceImpl::MergeEvaluations(grpc::CallbackServerContext* context,
-                                                            const v1::MergeEvaluationsRequest* request,
-                                                            v1::MergeEvaluationsResponse* response) {
+grpc::ServerUnaryReactor* LossServiceImpl::MergeEvaluations(
+    grpc::CallbackServerContext* context, const v1::MergeEvaluationsRequest* request,
+    v1::MergeEvaluationsResponse* response) {
   return new MergeEvaluationsReactor(context, request, response, parts_);
 }
 

@@ -1,5 +1,5 @@
-// lossd.v1.LossService over gRPC's callback API: each method makes its reactor. Thread-safe. The parts must
-// outlive the server that the service is registered with.
+// lossd.v1.LossService over gRPC's callback API: each method makes its reactor. Thread-safe. The
+// parts must outlive the server that the service is registered with.
 #ifndef LOSSD_SERVER_RPC_LOSS_SERVICE_H_
 #define LOSSD_SERVER_RPC_LOSS_SERVICE_H_
 

@@ -27,7 +27,10 @@ absl::Status AdmitBytes(const ServiceParts& parts, int64_t bytes, Admission::Lea
 ComputeLossReactor::ComputeLossReactor(const grpc::CallbackServerContext* context,
                                        const v1::ComputeLossRequest* request,
                                        v1::ComputeLossResponse* response, const ServiceParts& parts)
-    : request_(request), response_(response), parts_(parts), record_(Method::kComputeLoss, context, parts) {
+    : request_(request),
+      response_(response),
+      parts_(parts),
+      record_(Method::kComputeLoss, context, parts) {
   parts_.metrics->Received(ReceivedBytes(*request_));
   record_.set_run(request_->labels().run());
   const absl::Status admitted = Admit();
@@ -55,7 +58,10 @@ MergeEvaluationsReactor::MergeEvaluationsReactor(const grpc::CallbackServerConte
                                                  const v1::MergeEvaluationsRequest* request,
                                                  v1::MergeEvaluationsResponse* response,
                                                  const ServiceParts& parts)
-    : request_(request), response_(response), parts_(parts), record_(Method::kMergeEvaluations, context, parts) {
+    : request_(request),
+      response_(response),
+      parts_(parts),
+      record_(Method::kMergeEvaluations, context, parts) {
   parts_.metrics->Received(ReceivedBytes(*request_));
   record_.set_run(request_->labels().run());
   const absl::Status admitted = Admit();
@@ -63,7 +69,8 @@ MergeEvaluationsReactor::MergeEvaluationsReactor(const grpc::CallbackServerConte
     End(admitted);
     return;
   }
-  parts_.engine->pool().Submit(1, [this](int64_t) { Merge(); }, [] {});
+  parts_.engine->pool().Submit(
+      1, [this](int64_t) { Merge(); }, [] {});
 }
 
 absl::Status MergeEvaluationsReactor::Admit() {
@@ -72,15 +79,19 @@ absl::Status MergeEvaluationsReactor::Admit() {
   return AdmitBytes(parts_, HeldBytes(*request_), &bytes_lease_);
 }
 
-void MergeEvaluationsReactor::Merge() { End(parts_.engine->MergeEvaluations(*request_, response_)); }
+void MergeEvaluationsReactor::Merge() {
+  End(parts_.engine->MergeEvaluations(*request_, response_));
+}
 
 void MergeEvaluationsReactor::End(const absl::Status& status) {
-  if (status.ok()) WriteGauges(request_->labels(), response_->result(), &parts_.metrics->evaluations());
+  if (status.ok())
+    WriteGauges(request_->labels(), response_->result(), &parts_.metrics->evaluations());
   Finish(record_.End(status));
 }
 
-LookupReactor::LookupReactor(Method method, const grpc::CallbackServerContext* context, int64_t received_bytes,
-                             const ServiceParts& parts, const std::function<absl::Status()>& answer)
+LookupReactor::LookupReactor(Method method, const grpc::CallbackServerContext* context,
+                             int64_t received_bytes, const ServiceParts& parts,
+                             const std::function<absl::Status()>& answer)
     : record_(method, context, parts) {
   parts.metrics->Received(received_bytes);
   absl::Status status = AdmitCall(parts, &call_lease_);

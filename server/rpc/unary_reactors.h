@@ -1,12 +1,12 @@
-// The reactors of the unary methods. Each starts its work when it is made and deletes itself when gRPC is done
-// with the call. Nothing here blocks: what takes long runs on the engine's threads.
+// The reactors of the unary methods. Each starts its work when it is made and deletes itself when
+// gRPC is done with the call. Nothing here blocks: what takes long runs on the engine's threads.
 #ifndef LOSSD_SERVER_RPC_UNARY_REACTORS_H_
 #define LOSSD_SERVER_RPC_UNARY_REACTORS_H_
 
-#include <functional>
-
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
+
+#include <functional>
 
 #include "lib/base/cancellation.h"
 #include "server/rpc/call_record.h"
@@ -16,8 +16,9 @@ namespace lossd {
 
 class ComputeLossReactor final : public grpc::ServerUnaryReactor {
  public:
-  ComputeLossReactor(const grpc::CallbackServerContext* context, const v1::ComputeLossRequest* request,
-                     v1::ComputeLossResponse* response, const ServiceParts& parts);
+  ComputeLossReactor(const grpc::CallbackServerContext* context,
+                     const v1::ComputeLossRequest* request, v1::ComputeLossResponse* response,
+                     const ServiceParts& parts);
 
   void OnCancel() override { token_.Cancel(); }
   void OnDone() override { delete this; }
@@ -37,7 +38,8 @@ class ComputeLossReactor final : public grpc::ServerUnaryReactor {
 
 class MergeEvaluationsReactor final : public grpc::ServerUnaryReactor {
  public:
-  MergeEvaluationsReactor(const grpc::CallbackServerContext* context, const v1::MergeEvaluationsRequest* request,
+  MergeEvaluationsReactor(const grpc::CallbackServerContext* context,
+                          const v1::MergeEvaluationsRequest* request,
                           v1::MergeEvaluationsResponse* response, const ServiceParts& parts);
 
   void OnDone() override { delete this; }

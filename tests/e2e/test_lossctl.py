@@ -1,7 +1,9 @@
 """lossctl against a real lossd, and without one: results, the same bits either way, and every error it explains."""
 import json
 import pathlib
+import subprocess
 import tempfile
+import time
 import unittest
 
 import numpy as np
@@ -193,6 +195,65 @@ class LossctlTest(unittest.TestCase):
                           ["compute", "--loss", "mse", "--local", "--server", "x"]):
             self.assertEqual(lossctl.run(*arguments).returncode, 2, arguments)
         self.assertIn("compute", self.succeed("--help"))
+
+
+class TlsTest(unittest.TestCase):
+    """A server with certificates made for this test: what is needed gets through, what is missing is told."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+                     "-subj", "/CN=test", "-keyout", "ca.key", "-out", "ca.pem")
+        for name in ("server", "client"):
+            (self.folder / "names").write_text("subjectAltName=DNS:lossd.test,IP:127.0.0.1\n")
+            self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+                         f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+            self.openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                         "-days", "1", "-extfile", "names", "-out", f"{name}.pem")
+
+    def openssl(self, *arguments):
+        subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)
+
+    def file(self, name):
+        return str(self.folder / name)
+
+    def start(self, *flags):
+        ports = self.folder / "ports.json"
+        ports.unlink(missing_ok=True)
+        process = subprocess.Popen(
+            [server.binary(), "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--ports-file", str(ports),
+             "--tls-certificate", self.file("server.pem"), "--tls-key", self.file("server.key"), *flags],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        while not ports.exists():
+            self.assertIsNone(process.poll(), "lossd did not start")
+            time.sleep(0.01)
+        return json.loads(ports.read_text())["listen"][0]
+
+    def health(self, address, *flags):
+        return lossctl.run("health", "--server", address, *flags).returncode
+
+    def test_tls(self):
+        address = self.start()
+        self.assertEqual(self.health(address, "--tls", "--tls-ca", self.file("ca.pem")), 0)
+        named = ("--tls", "--tls-ca", self.file("ca.pem"), "--tls-server-name")
+        self.assertEqual(self.health(address, *named, "lossd.test"), 0)
+        self.assertEqual(self.health(address, *named, "other.test"), 1)
+        self.assertEqual(self.health(address, "--tls"), 1)
+        self.assertEqual(self.health(address), 1)
+
+    def test_mutual_tls(self):
+        address = self.start("--tls-client-ca", self.file("ca.pem"))
+        tls = ("--tls", "--tls-ca", self.file("ca.pem"))
+        pair = ("--tls-certificate", self.file("client.pem"), "--tls-key", self.file("client.key"))
+        self.assertEqual(self.health(address, *tls, *pair), 0)
+        self.assertEqual(self.health(address, *tls), 1)
+        self.assertEqual(self.health(address, *tls, *pair[:2]), 2)
+        self.assertEqual(self.health(address, *tls, *pair[:3], self.file("none.key")), 2)
+        self.assertEqual(self.health(address, *pair), 2)
 
 
 if __name__ == "__main__":

@@ -160,9 +160,6 @@ def _value_errors():
         weight = np.array([1, 1, 1, 1, 0, value], np.float32)
         yield Wrong(f"sample weight {value}", compute("mse", inputs=pair(sample_weight=weight)), "INVALID_VALUE",
                     'inputs["sample_weight"]', says=("[5]",))
-    yield Wrong("negative class weight",
-                compute("cross_entropy", inputs=classes(class_weight=np.array([1, -1, 1], np.float32))),
-                "INVALID_VALUE", 'inputs["class_weight"]')
     predictions = _X.copy()
     predictions[4] = np.nan
     yield Wrong("a NaN that is rejected",

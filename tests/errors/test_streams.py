@@ -35,10 +35,10 @@ class StreamRefusalTest(RefusalTest):
 
 class StreamTest(StreamRefusalTest):
     def test_batch_before_spec(self):
-        self.check([evaluation.batch(_BATCH), evaluation.finish()], "NO_SPEC", "spec")
+        self.check([evaluation.batch(_BATCH), evaluation.finish()], "NO_SPEC")
 
     def test_finish_before_spec(self):
-        self.check([evaluation.finish()], "NO_SPEC", "spec")
+        self.check([evaluation.finish()], "NO_SPEC")
 
     def test_second_spec(self):
         self.check([_spec_step(), evaluation.batch(_BATCH), _spec_step()], "SECOND_SPEC", "spec")

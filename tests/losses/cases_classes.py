@@ -53,6 +53,13 @@ def _cross_entropy_labels(random):
     for label in range(3):
         yield Case(f"infinite logits, label {label}", "cross_entropy",
                    {"logits": edge, "labels": np.full(6, label)})
+    for c in (33, 200, 4200):
+        logits, labels = _random(random, 6, c)
+        for row, value in enumerate((np.nan, np.inf, -np.inf)):
+            logits[row, random.integers(0, c)] = value
+            logits[row + 3, [0, c - 1]] = value
+        yield Case(f"not finite somewhere in {c} classes", "cross_entropy", {"logits": logits, "labels": labels})
+        yield Case(f"not finite somewhere in {c} classes", "entropy", {"logits": logits})
     for kind in (np.uint8, np.int32, np.int64):
         logits, labels = _random(random, 5, 7)
         yield Case(f"labels of {np.dtype(kind)}", "cross_entropy", {"logits": logits, "labels": labels.astype(kind)})
@@ -69,8 +76,12 @@ def _cross_entropy_forms(random):
             yield Case(f"{suffix}, {name}", "cross_entropy", {name: array, "labels": labels})
             yield Case(f"{suffix}, {name}, smoothing", "cross_entropy", {name: array, "labels": labels},
                        {"label_smoothing": 0.1, "unit": "BITS"})
-            yield Case(f"{suffix}, {name}, target_probs", "cross_entropy",
-                       {name: array, "target_probs": softmax(random.normal(0, 1, (8, 6))).astype(dtype)})
+            soft = softmax(random.normal(0, 1, (8, 6))).astype(dtype)
+            yield Case(f"{suffix}, {name}, target_probs", "cross_entropy", {name: array, "target_probs": soft})
+            weight = {"class_weight": np.array([1, 0, 2, 0.25, 9, 1], dtype)}
+            yield Case(f"{suffix}, {name}, class_weight", "cross_entropy", {name: array, "labels": labels} | weight)
+            yield Case(f"{suffix}, {name}, target_probs, class_weight", "cross_entropy",
+                       {name: array, "target_probs": soft} | weight)
     yield Case("probability 0", "cross_entropy",
                {"probs": f32(0, 1, 0.5, 0.5, 0, 1).reshape(3, 2), "labels": np.array([0, 1, 1])})
     yield Case("log_probs are read at the label only", "cross_entropy",
@@ -122,6 +133,7 @@ def _cross_entropy_weights(random):
     yield Case("f64 weights", "cross_entropy",
                {"logits": logits.astype(float), "labels": labels, "class_weight": weight.astype(float),
                 "sample_weight": np.abs(random.normal(0, 1, 12))})
+    yield Case("class_weight below 0", "cross_entropy", {"logits": logits, "labels": labels, "class_weight": -weight})
     nan = logits.copy()
     nan[3] = np.nan
     mask = np.ones(12, np.float32)
@@ -226,10 +238,15 @@ def _kl(random):
                            {"logits": logits, "target_probs": p.astype(dtype)}, parameters)
                 if shape[1] > 100:
                     continue
+                log_p = np.log(p).astype(dtype)
+                yield Case(f"logits, target_log_probs {text}", "kl_divergence",
+                           {"logits": logits, "target_log_probs": log_p}, parameters)
+                yield Case(f"log_probs, target_log_probs {text}", "kl_divergence",
+                           {"log_probs": np.log(q).astype(dtype), "target_log_probs": log_p}, parameters)
                 yield Case(f"log_probs {text}", "kl_divergence",
                            {"log_probs": np.log(q).astype(dtype), "target_probs": p.astype(dtype)}, parameters)
                 yield Case(f"probs {text}", "kl_divergence",
-                           {"probs": q.astype(dtype), "target_log_probs": np.log(p).astype(dtype)},
+                           {"probs": q.astype(dtype), "target_log_probs": log_p},
                            parameters | {"unit": "BITS"})
     yield Case("zero target at -inf", "kl_divergence",
                {"logits": f32(-_INF, 0, 1, 0, -_INF, 2).reshape(2, 3),

@@ -65,6 +65,10 @@ def _extremes(random):
     yield Case("tiny f64", "log_cosh", {"predictions": f64(1e-3, 1e-9, 1e-100, 1e-160), "targets": f64(0, 0, 0, 0)})
     yield Case("the difference overflows, the loss does not", "huber",
                {"predictions": big, "targets": -big}, {"delta": 1e-3}, torch=_REPRESENTABLE)
+    yield Case("the square overflows, its half does not", "huber",
+               {"predictions": f32(2e19, -2.5e19), "targets": f32(0, 0)}, {"delta": 1e30}, torch=_REPRESENTABLE)
+    yield Case("the square overflows, its half does not", "gaussian_nll",
+               {"predictions": f32(2e19, -2.5e19), "targets": f32(0, 0), "variance": f32(1, 1)}, torch=_REPRESENTABLE)
     yield Case("the square overflows, the loss does not", "smooth_l1",
                {"predictions": f32(1e30, -2e25, 1e38), "targets": f32(0, 0, 0)}, {"beta": 1.5e38},
                torch=_REPRESENTABLE)

@@ -97,7 +97,8 @@ def focal(inputs, parameters, dtype):
         if "probs" in inputs:  # taken as given, not as a distribution
             wrong = 1 - mp.exp(row[label])
         factor = weight * (wrong ** gamma if gamma else mpf(1))
-        return zero_times(factor, -row[label]), mpf(0)
+        value = zero_times(factor, -row[label])
+        return value, (1 + gamma) * abs(value)
     return _items((item(row, label) for row, label in zip(rows, inputs["labels"])), shape)
 
 

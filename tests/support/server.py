@@ -39,7 +39,7 @@ def targets():
 class Server:
     """A lossd process and a channel to it."""
 
-    def __init__(self, *flags, target=None):
+    def __init__(self, *flags, target=None, listen="127.0.0.1:0"):
         self._folder = tempfile.mkdtemp(prefix="lossd-test-")
         ports = pathlib.Path(self._folder, "ports.json")
         self.channel = None
@@ -49,7 +49,7 @@ class Server:
             environment["LOSSD_TARGET"] = target
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [binary(), "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0",
+                [binary(), "--listen", listen, "--metrics-listen", "127.0.0.1:0",
                  "--ports-file", str(ports), *flags],
                 stdout=log, stderr=log, env=environment)
         atexit.register(self.close)
@@ -58,7 +58,9 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"lossd did not start: {self.log.read_text()}")
             time.sleep(0.01)
-        self.address = json.loads(ports.read_text())["listen"][0]
+        bound = json.loads(ports.read_text())
+        self.address = bound["listen"][0]
+        self.metrics = bound["metrics_listen"]
         self.channel = connect(self.address)
         self.stub = loss_service_pb2_grpc.LossServiceStub(self.channel)
         self.info = self.stub.GetServerInfo(loss_service_pb2.GetServerInfoRequest(), timeout=10)

@@ -153,8 +153,10 @@ absl::StatusOr<std::shared_ptr<Connection>> MakeGrpcConnection(ClientOptions opt
   // The retry policy waits, not the channel: its own backoff of a second and more would fail the
   // attempts that follow one another faster.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  // How long one attempt to connect may take, whatever its name says: a second was too short for a
+  // handshake with a server whose machine is overloaded.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10000);
   if (!options.credentials.server_name.empty()) {
     arguments.SetSslTargetNameOverride(options.credentials.server_name);
   }

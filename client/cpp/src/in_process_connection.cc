@@ -4,10 +4,10 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "lib/wire/evaluation_session.h"
 #include "lib/wire/loss_engine.h"
@@ -20,16 +20,25 @@ namespace {
 // DEADLINE_EXCEEDED.
 template <class Start>
 absl::Status RunUntil(absl::Time deadline, CancellationToken* token, Start start) {
-  absl::Notification finished;
-  absl::Status status;
-  start(token, [&](absl::Status result) {
-    status = std::move(result);
-    finished.Notify();
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::optional<absl::Status> result;
+  start(token, [&](absl::Status status) {
+    // Within the lock: the waiting thread takes all of this away as soon as it sees the result.
+    const std::lock_guard lock(mutex);
+    result = std::move(status);
+    changed.notify_one();
   });
-  if (finished.WaitForNotificationWithDeadline(deadline)) return status;
+  const auto finished = [&] { return result.has_value(); };
+  std::unique_lock lock(mutex);
+  if (deadline == absl::InfiniteFuture()) {
+    changed.wait(lock, finished);
+    return *result;
+  }
+  if (changed.wait_until(lock, absl::ToChronoTime(deadline), finished)) return *result;
   token->Cancel();
-  finished.WaitForNotification();
-  if (!absl::IsCancelled(status)) return status;
+  changed.wait(lock, finished);
+  if (!absl::IsCancelled(*result)) return *result;
   return absl::DeadlineExceededError("the deadline expired");
 }
 

@@ -8,12 +8,16 @@
 #include <utility>
 
 #include "lib/base/status.h"
+#include "lib/evaluation/report.h"
 
 namespace lossd {
 namespace {
 
-// Elements of predictions in a chunk: a tenth of a millisecond or so, and 512 KB of f32.
-constexpr int64_t kChunkElements = 131072;
+// Elements of predictions in a chunk: large enough to hide its start, at most a fraction of a millisecond long, and
+// several a thread, so that the threads end together. Bits do not depend on it.
+constexpr int64_t kMinChunkElements = 32768;
+constexpr int64_t kMaxChunkElements = 524288;
+constexpr int64_t kChunksPerThread = 4;
 
 const SumKernels& Kernels() {
   static const SumKernels kernels = GetSumKernels();
@@ -34,6 +38,7 @@ absl::Status RunUnits(const BoundLoss& loss, const FormCall& call, int64_t begin
   Form<T> form(call);
   for (int64_t first = begin; first < end; first += form.max_units()) {
     const int64_t n = std::min(form.max_units(), end - first);
+    if (output == Output::kSums && !options.statistics && form.AddInOnePass(first, n, sums)) continue;
     ItemBlock<T> block;
     if (absl::Status s = form.Run(first, n, &block); !s.ok()) return s;
     if (output != Output::kValues) {
@@ -51,6 +56,29 @@ absl::Status RunRange(const BoundLoss& loss, const FormCall& call, int64_t begin
     return RunUnits<float>(loss, call, begin, end, options, output, values, sums);
   }
   return RunUnits<double>(loss, call, begin, end, options, output, values, sums);
+}
+
+ExactParts SumOf(const float* items, size_t n) { return Kernels().sum_f32(items, n, Upcoming()); }
+ExactParts SumOf(const double* items, size_t n) { return Kernels().sum_f64(items, n, Upcoming()); }
+
+template <class T>
+absl::StatusOr<double> ComputeMeanOf(const BoundLoss& loss) {
+  const FormCall& call = loss.call;
+  if (!loss.pooled && call.units > 0) {
+    Form<T> form(call);
+    if (call.units <= form.max_units()) {
+      ItemBlock<T> block;
+      if (absl::Status s = form.Run(0, call.units, &block); !s.ok()) return s;
+      if (block.plain()) {
+        const ExactParts parts = SumOf(block.items[0], block.n);
+        if (parts.exact) return QuotientByCount(parts, static_cast<int64_t>(block.n));
+      }
+    }
+  }
+  LossSums sums;
+  absl::Status s = RunRange(loss, call, 0, call.units, CollectOptions(), Output::kSums, nullptr, &sums);
+  if (!s.ok()) return s;
+  return ReportMean(*loss.row, loss.pooled, sums);
 }
 
 // The chunks of all tasks, one after the other. A pooled loss whose items are wanted takes a second pass, when its sums
@@ -85,7 +113,10 @@ class Job : public std::enable_shared_from_this<Job> {
   };
 
   void AddChunks(size_t task, const FormCall& call, Output output) {
-    const int64_t step = std::max<int64_t>(1, kChunkElements / std::max<int64_t>(call.classes, 1));
+    const int64_t classes = std::max<int64_t>(call.classes, 1);
+    const int64_t share = call.units * classes / (pool_->threads() * kChunksPerThread);
+    const int64_t step =
+        std::max<int64_t>(1, std::clamp(share, kMinChunkElements, kMaxChunkElements) / classes);
     for (int64_t begin = 0; begin < call.units; begin += step) {
       chunks_.push_back({task, &call, output, begin, std::min(call.units, begin + step)});
     }
@@ -175,8 +206,8 @@ void Compute(ThreadPool* pool, std::vector<ComputeTask> tasks, const CollectOpti
   std::make_shared<Job>(pool, std::move(tasks), options, token, std::move(done))->Start();
 }
 
-absl::Status ComputeNow(const BoundLoss& loss, const CollectOptions& options, LossSums* sums) {
-  return RunRange(loss, loss.call, 0, loss.call.units, options, Output::kSums, nullptr, sums);
+absl::StatusOr<double> ComputeMean(const BoundLoss& loss) {
+  return loss.compute_type == DataType::kFloat32 ? ComputeMeanOf<float>(loss) : ComputeMeanOf<double>(loss);
 }
 
 }  // namespace lossd

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "lib/accumulate/collector.h"
 #include "lib/base/cancellation.h"
 #include "lib/base/thread_pool.h"
@@ -39,8 +40,9 @@ inline constexpr int64_t kInlineElements = 16384;
 void Compute(ThreadPool* pool, std::vector<ComputeTask> tasks, const CollectOptions& options,
              const CancellationToken* token, ComputeDone done);
 
-// One loss on the calling thread, without threads or allocations that a small batch could do without.
-absl::Status ComputeNow(const BoundLoss& loss, const CollectOptions& options, LossSums* sums);
+// The mean of one loss, computed on the calling thread: the bits that Compute and ReportMean give, without a superaccumulator
+// where one block holds all items. For callers in process whose batches are small.
+absl::StatusOr<double> ComputeMean(const BoundLoss& loss);
 
 }  // namespace lossd
 

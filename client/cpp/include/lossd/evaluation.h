@@ -45,8 +45,8 @@ class Evaluation {
   Evaluation(Evaluation&&) noexcept;
   ~Evaluation();
 
-  // An input that is sent once and kept for the stream. The SHA-256 is taken here. In the order of
-  // the calls they become the spec's constants, which belongs to the fingerprint of the state.
+  // An input that is sent once and kept for the stream. Its SHA-256, which is taken here, belongs
+  // to the fingerprint of the state; the order of the constants does not.
   void AddConstant(const std::string& name, const TensorView& tensor);
 
   // Evaluates all batches of the source. The result is the v1 message: value, sums and counts of

@@ -1,0 +1,292 @@
+// Computing on threads: neither their number nor the chunks show in the sums, the items or the error.
+#include "lib/backends/cpu/compute.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <future>
+#include <limits>
+#include <thread>
+
+#include "lib/base/status.h"
+#include "lib/evaluation/report.h"
+#include "lib/losses/catalogue.h"
+#include "lib/losses/loss_testing.h"
+
+namespace lossd {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct Outcome {
+  absl::Status status;
+  std::vector<ComputeOutcome> outcomes;
+};
+
+Outcome RunTasks(ThreadPool* pool, std::vector<ComputeTask> tasks, const CollectOptions& options = {},
+            const CancellationToken* token = nullptr) {
+  std::promise<Outcome> done;
+  Compute(pool, std::move(tasks), options, token, [&](absl::Status status, std::vector<ComputeOutcome> outcomes) {
+    done.set_value({std::move(status), std::move(outcomes)});
+  });
+  return done.get_future().get();
+}
+
+const LossRow& RowOf(const char* name) { return *Catalogue::Get().Find(name); }
+
+void ExpectEqual(const LossSums& a, const LossSums& b) {
+  for (size_t part = 0; part < a.parts.size(); ++part) EXPECT_EQ(a.parts[part], b.parts[part]) << part;
+  EXPECT_EQ(a.weight, b.weight);
+  EXPECT_EQ(a.squares, b.squares);
+  EXPECT_EQ(a.items, b.items);
+  EXPECT_EQ(a.ignored_items, b.ignored_items);
+  EXPECT_EQ(a.nan_items, b.nan_items);
+  EXPECT_EQ(a.inf_items, b.inf_items);
+  EXPECT_EQ(a.minimum, b.minimum);
+  EXPECT_EQ(a.maximum, b.maximum);
+  EXPECT_EQ(a.weighted, b.weighted);
+}
+
+// The first signature of a loss over random inputs, large enough for several chunks, with the shapes kept by `classes`.
+struct Bound {
+  Bound(const char* loss, int64_t samples, int64_t classes, bool weighted = false) : row(RowOf(loss)) {
+    TestValuesByName values = MakeTestInputs(row.signatures[0], samples, classes, 4);
+    if (weighted) {
+      values["sample_weight"].shape = {samples};
+      for (int64_t i = 0; i < samples; ++i) {
+        values["sample_weight"].values.push_back(i % 5 == 0 ? 0 : static_cast<double>(i % 7) / 4);
+      }
+    }
+    Finish(values);
+  }
+  Bound(const char* loss, const TestValuesByName& values) : row(RowOf(loss)) { Finish(values); }
+
+  void Finish(const TestValuesByName& values) {
+    spec = SpecOf(row, values);
+    inputs = std::make_unique<TestInputs>(values, TestLayout());
+    loss = *Bind(spec, inputs->views());
+    items.resize(static_cast<size_t>(loss.item_shape.elements()) * sizeof(float));
+  }
+  ComputeTask Task(bool with_items) { return {loss, with_items ? items.data() : nullptr}; }
+
+  const LossRow& row;
+  LossSpec spec;
+  std::unique_ptr<TestInputs> inputs;
+  BoundLoss loss;
+  std::vector<std::byte> items;
+};
+
+TEST(Compute, ThreadsAndChunksDoNotShow) {
+  CollectOptions options;
+  options.statistics = true;
+  for (const bool weighted : {false, true}) {
+    std::vector<std::unique_ptr<Bound>> losses;
+    losses.push_back(std::make_unique<Bound>("mse", 300001, 1, weighted));
+    losses.push_back(std::make_unique<Bound>("cross_entropy", 3001, 100, weighted));
+    losses.push_back(std::make_unique<Bound>("balanced_binary_cross_entropy", 200001, 1, weighted));
+    losses.push_back(std::make_unique<Bound>("mae", 5, 1, weighted));
+    std::vector<LossSums> expected;
+    std::vector<std::vector<std::byte>> expected_items;
+    for (const int threads : {1, 2, 5}) {
+      ThreadPool pool(threads);
+      std::vector<ComputeTask> tasks;
+      for (auto& loss : losses) tasks.push_back(loss->Task(/*with_items=*/true));
+      const Outcome all = RunTasks(&pool, tasks, options);
+      ASSERT_TRUE(all.status.ok()) << all.status;
+      for (size_t i = 0; i < losses.size(); ++i) {
+        if (threads == 1) {
+          expected.push_back(all.outcomes[i].sums);
+          expected_items.push_back(losses[i]->items);
+        }
+        ExpectEqual(all.outcomes[i].sums, expected[i]);
+        EXPECT_EQ(losses[i]->items, expected_items[i]);
+        EXPECT_GT(all.outcomes[i].seconds, 0);
+        // Alone, and without items: the same sums.
+        ExpectEqual(RunTasks(&pool, {losses[i]->Task(false)}, options).outcomes[0].sums, expected[i]);
+      }
+    }
+  }
+}
+
+// What the collector sums is what an addition of the items one by one gives.
+TEST(Compute, SumsAreThoseOfTheItems) {
+  ThreadPool pool(2);
+  for (const bool weighted : {false, true}) {
+    Bound mse("mse", 150000, 1, weighted);
+    const Outcome outcome = RunTasks(&pool, {mse.Task(true)});
+    ASSERT_TRUE(outcome.status.ok());
+    ExactSum terms, weights;
+    for (int64_t i = 0; i < 150000; ++i) {
+      const double weight = !weighted ? 1 : i % 5 == 0 ? 0 : static_cast<double>(i % 7) / 4;
+      float item;
+      std::memcpy(&item, mse.items.data() + i * 4, 4);
+      terms.Add(item * weight);
+      weights.Add(weight);
+    }
+    EXPECT_EQ(outcome.outcomes[0].sums.parts[0], terms);
+    EXPECT_EQ(outcome.outcomes[0].sums.weight, weights);
+  }
+}
+
+TEST(Compute, MeanOfAnySizeIsTheReportedOne) {
+  ThreadPool pool(2);
+  for (const char* name : {"mse", "cross_entropy", "balanced_binary_cross_entropy", "log_cosh"}) {
+    for (const int64_t samples : {1, 16, 1000, 1024, 1025, 5000}) {
+      for (const bool weighted : {false, true}) {
+        Bound loss(name, samples, 7, weighted);
+        const Outcome outcome = RunTasks(&pool, {loss.Task(false)});
+        const absl::StatusOr<double> mean = ComputeMean(loss.loss);
+        ASSERT_TRUE(mean.ok());
+        const double expected = ReportMean(loss.row, loss.loss.pooled, outcome.outcomes[0].sums);
+        EXPECT_TRUE(*mean == expected || (*mean != *mean && expected != expected)) << name << samples;
+      }
+    }
+  }
+}
+
+// An item of a pooled loss is that of the loss with the beta that the sums give.
+TEST(Compute, PooledItemsTakeASecondPass) {
+  ThreadPool pool(2);
+  for (const int64_t samples : {8, 200000}) {
+    Bound pooled("balanced_binary_cross_entropy", samples, 1);
+    ASSERT_TRUE(pooled.loss.pooled);
+    const Outcome outcome = RunTasks(&pool, {pooled.Task(true)});
+    ASSERT_TRUE(outcome.status.ok());
+    const LossSums& sums = outcome.outcomes[0].sums;
+    EXPECT_EQ(sums.items, samples);  // counted once
+
+    LossSpec given = pooled.spec;
+    given.parameters[0] = 1 - sums.parts[2].Round() / static_cast<double>(samples);
+    EXPECT_EQ(ItemsOf(given, pooled.inputs->views()), pooled.items);
+  }
+}
+
+TEST(Compute, NoTasksAndNoItems) {
+  ThreadPool pool(1);
+  EXPECT_TRUE(RunTasks(&pool, {}).status.ok());
+  TestValuesByName empty;
+  empty["predictions"].shape = empty["targets"].shape = {0};
+  Bound mse("mse", empty);
+  const Outcome outcome = RunTasks(&pool, {mse.Task(true)});
+  ASSERT_TRUE(outcome.status.ok());
+  ExpectEqual(outcome.outcomes[0].sums, LossSums());
+}
+
+// Two pairs of tensors, with bad weights at the places given.
+std::unique_ptr<Bound> BadAt(int64_t samples, const std::vector<int64_t>& places) {
+  TestValuesByName values = MakeTestInputs(RowOf("mse").signatures[0], samples, 1, 1);
+  values["sample_weight"].shape = {samples};
+  values["sample_weight"].values.assign(static_cast<size_t>(samples), 1);
+  for (const int64_t place : places) values["sample_weight"].values[static_cast<size_t>(place)] = -1;
+  return std::make_unique<Bound>("mse", values);
+}
+
+TEST(Compute, TheFirstBadItemIsTheErrorWhateverRanFirst) {
+  constexpr int64_t kSamples = 1500000;  // a dozen chunks
+  ThreadPool pool(4);
+  const auto good = std::make_unique<Bound>("mae", 300000, 1);
+  const auto bad = BadAt(kSamples, {131072 * 3 + 7, 131072 * 3 + 9, 131072 * 8, kSamples - 1});
+  const auto worse = BadAt(10, {0});
+  for (int round = 0; round < 10; ++round) {
+    const Outcome outcome = RunTasks(&pool, {good->Task(false), bad->Task(false), worse->Task(false)});
+    EXPECT_EQ(outcome.status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(DetailOf(outcome.status).field, "inputs[\"sample_weight\"]");
+    EXPECT_THAT(std::string(outcome.status.message()), HasSubstr("got -1 at [393223]"));
+    EXPECT_TRUE(outcome.outcomes.empty());
+  }
+}
+
+TEST(Compute, NonFiniteItemsByPolicyAndTheFirstRejected) {
+  constexpr double kInf = std::numeric_limits<double>::infinity();
+  constexpr int64_t kSamples = 400000;
+  TestValuesByName values = MakeTestInputs(RowOf("mse").signatures[0], kSamples, 1, 1);
+  std::vector<double>& predictions = values["predictions"].values;
+  predictions[300000] = std::nan("");
+  predictions[300001] = kInf;
+  predictions[399999] = -kInf;
+  Bound mse("mse", values);
+  ThreadPool pool(3);
+  CollectOptions options;
+  options.statistics = true;
+  const LossSums propagated = RunTasks(&pool, {mse.Task(false)}, options).outcomes[0].sums;
+  EXPECT_EQ(propagated.items, kSamples);
+  EXPECT_EQ(propagated.nan_items, 1);
+  EXPECT_EQ(propagated.inf_items, 2);
+  EXPECT_EQ(propagated.parts[0].nan_count(), 1u);
+  EXPECT_EQ(propagated.parts[0].positive_infinity_count(), 2u);
+  EXPECT_EQ(propagated.maximum, kInf);
+
+  options.non_finite = NonFinitePolicy::kSkip;
+  const LossSums skipped = RunTasks(&pool, {mse.Task(false)}, options).outcomes[0].sums;
+  EXPECT_EQ(skipped.items, kSamples - 3);
+  EXPECT_EQ(skipped.nan_items, 1);
+  EXPECT_EQ(skipped.inf_items, 2);
+  EXPECT_TRUE(skipped.parts[0].IsFinite());
+  EXPECT_EQ(skipped.weight.Round(), static_cast<double>(kSamples - 3));
+  EXPECT_LT(skipped.maximum, kInf);
+
+  options.non_finite = NonFinitePolicy::kReject;
+  for (int round = 0; round < 5; ++round) {
+    const absl::Status rejected = RunTasks(&pool, {mse.Task(false)}, options).status;
+    EXPECT_EQ(DetailOf(rejected).reason, "NON_FINITE_ITEM");
+    EXPECT_THAT(std::string(rejected.message()), HasSubstr("300000"));
+  }
+}
+
+TEST(Compute, CancellationEndsItWithinAChunk) {
+  Bound mse("mse", 4000000, 1);
+  ThreadPool pool(1);
+  CancellationToken token;
+  token.Cancel();
+  EXPECT_EQ(RunTasks(&pool, {mse.Task(false)}, {}, &token).status.code(), absl::StatusCode::kCancelled);
+
+  // Cancelled by a job that takes its turn after the first chunk: the rest is not computed.
+  CancellationToken later;
+  std::promise<Outcome> done;
+  std::promise<void> gate_runs, open;
+  pool.Submit(
+      1,
+      [&](int64_t) {
+        gate_runs.set_value();
+        open.get_future().wait();
+      },
+      [] {});
+  gate_runs.get_future().wait();
+  Compute(&pool, {mse.Task(false)}, {}, &later, [&](absl::Status status, std::vector<ComputeOutcome> outcomes) {
+    done.set_value({std::move(status), std::move(outcomes)});
+  });
+  pool.Submit(
+      1, [&](int64_t) { later.Cancel(); }, [] {});
+  open.set_value();
+  const Outcome outcome = done.get_future().get();
+  EXPECT_EQ(outcome.status.code(), absl::StatusCode::kCancelled);
+  EXPECT_TRUE(outcome.outcomes.empty());
+  EXPECT_EQ(DetailOf(outcome.status).reason, "");
+}
+
+// A small job is done on the calling thread, though the pool is busy.
+TEST(Compute, SmallWorkDoesNotWaitForThePool) {
+  ThreadPool pool(1);
+  std::promise<void> gate_runs, open;
+  pool.Submit(
+      1,
+      [&](int64_t) {
+        gate_runs.set_value();
+        open.get_future().wait();
+      },
+      [] {});
+  gate_runs.get_future().wait();
+  Bound small("mse", kInlineElements, 1);
+  bool done = false;
+  const std::thread::id caller = std::this_thread::get_id();
+  Compute(&pool, {small.Task(false)}, {}, nullptr, [&](absl::Status status, std::vector<ComputeOutcome>) {
+    done = status.ok() && std::this_thread::get_id() == caller;
+  });
+  EXPECT_TRUE(done);
+  open.set_value();
+}
+
+}  // namespace
+}  // namespace lossd

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Every test of lossd: installs what they need, builds the release preset, runs them, prints what passed and failed.
+#
+#   tests/run.sh              unit, end-to-end, fault and fuzz tests, the contract's lint, the demo
+#   tests/run.sh --sanitize   unit and service tests under ASan+UBSan and under TSan
+#
+# Ends with a line "N passed, N failed"; the exit code is 0 if nothing failed. Logs are kept in build/test-logs.
+#
+# A new test needs no entry here: GoogleTest binaries come from CTest (lossd_test in CMake), Python tests are
+# every tests/*/test_*.py, fuzzers are every folder of tests/fuzz/corpus.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly python=/usr/bin/python3 # Debian's, which has Debian's modules
+readonly logs=build/test-logs
+readonly fuzz_seconds=20
+readonly buf=buf-bin==1.75.0
+
+passed=0
+failed=0
+summary=()
+
+# count NAME PASSED FAILED: notes a result.
+count() {
+  passed=$((passed + $2))
+  failed=$((failed + $3))
+  summary+=("$(printf '%-24s %5d passed %5d failed' "$1" "$2" "$3")")
+}
+
+# logged NAME COMMAND...: runs it, with its output shown and kept.
+logged() {
+  printf '\n== %s\n' "$1"
+  "${@:2}" 2>&1 | tee "$logs/${1// /-}.log"
+}
+
+# check NAME COMMAND...: one test, which passes if the command does.
+check() {
+  if logged "$@"; then count "$1" 1 0; else count "$1" 0 1; fi
+}
+
+# build PRESET TARGET...
+build() {
+  cmake --preset "$1" && cmake --build --preset "$1" --target "${@:2}"
+}
+
+# unit_tests PRESET: the preset's CTest entries, counted by their cases.
+unit_tests() {
+  local results=$PWD/$logs/ctest-$1.xml cases
+  logged "build $1" build "$1" all || {
+    count "build $1" 0 1
+    return
+  }
+  logged "unit tests $1" ctest --test-dir "build/$1" -j2 --output-on-failure --timeout 600 \
+    --test-output-size-passed 1000000 --test-output-size-failed 1000000 --output-junit "$results" || true
+  cases=$("$python" -m tests.support.count_ctest "$results")
+  # shellcheck disable=SC2086
+  count "unit tests $1" $cases
+}
+
+# python_tests FOLDER: a skipped test counts as failed, as it shows nothing.
+python_tests() {
+  local log=$logs/$1.log cases
+  logged "$1" env LOSSD_BIN="$PWD/build/release/bin/lossd" "$python" -m unittest discover -s "tests/$1" -t . || true
+  cases=$("$python" -m tests.support.count_unittest "$log")
+  # shellcheck disable=SC2086
+  count "$1" $cases
+}
+
+# The contract against buf's STANDARD rules.
+buf_lint() {
+  [[ -x build/venv/bin/buf ]] || {
+    "$python" -m venv build/venv
+    build/venv/bin/python -m pip install --quiet "$buf"
+  }
+  build/venv/bin/buf lint proto
+}
+
+# fuzz NAME: from its seeds; what it finds is kept in the build directory.
+fuzz() {
+  local found=build/fuzz/corpus/$1
+  mkdir -p "$found"
+  "build/fuzz/bin/$1" -max_total_time=$fuzz_seconds -timeout=20 -malloc_limit_mb=1024 -verbosity=0 \
+    -print_final_stats=1 -artifact_prefix=build/fuzz/ "$found" "tests/fuzz/corpus/$1"
+}
+
+everything() {
+  local folder fuzzer
+  unit_tests release
+  check 'buf lint' buf_lint
+  for folder in tests/*/; do
+    folder=$(basename "$folder")
+    if compgen -G "tests/$folder/test_*.py" > /dev/null; then python_tests "$folder"; fi
+  done
+  check demo deploy/demo.sh
+  # clang's build also shows that the bits are not those of one compiler.
+  check 'build fuzz' build fuzz fuzzers golden_bits
+  check 'golden bits clang' build/fuzz/bin/golden_bits tests/golden/bits.txt
+  for fuzzer in tests/fuzz/corpus/*/; do
+    check "fuzz $(basename "$fuzzer")" fuzz "$(basename "$fuzzer")"
+  done
+}
+
+sanitized() {
+  unit_tests asan
+  unit_tests tsan
+}
+
+case "${1:-}" in
+  '') suite=everything ;;
+  --sanitize) suite=sanitized ;;
+  *)
+    echo "usage: tests/run.sh [--sanitize]" >&2
+    exit 2
+    ;;
+esac
+deploy/install-deps.sh build test
+mkdir -p "$logs"
+"$suite"
+
+printf '\n'
+printf '%s\n' "${summary[@]}"
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[[ $failed -eq 0 ]]
