@@ -26,9 +26,10 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/client/cpp/include/lossd ${PROJECT_SOURC
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY ${PROJECT_BINARY_DIR}/generated/lossd/v1 DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lossd
   FILES_MATCHING PATTERN "*.pb.h")
-# Kernels are compiled here and nowhere else: -inl.h stay behind.
+# Kernels are compiled here and nowhere else: -inl.h stay behind, and so do the tests' headers.
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/lib DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lossd/core
-  FILES_MATCHING PATTERN "*.h" PATTERN "*-inl.h" EXCLUDE)
+  FILES_MATCHING PATTERN "*.h" PATTERN "*-inl.h" EXCLUDE PATTERN "*_testing.h" EXCLUDE
+  PATTERN "*_reference.h" EXCLUDE)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/proto/lossd/v1 DESTINATION ${CMAKE_INSTALL_DATADIR}/lossd/proto/lossd)
 
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/lossd)

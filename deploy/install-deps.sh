@@ -26,7 +26,7 @@ packages[test]='
   clang libclang-rt-14-dev
   python3 python3-venv python3-numpy python3-grpcio python3-protobuf python3-mpmath
   python3-torch python3-torchvision
-  prometheus openssl git
+  prometheus openssl ca-certificates
 '
 
 usage() {

@@ -75,14 +75,6 @@ buf_lint() {
   build/venv/bin/buf lint proto
 }
 
-# fuzz NAME: from its seeds; what it finds is kept in the build directory.
-fuzz() {
-  local found=build/fuzz/corpus/$1
-  mkdir -p "$found"
-  "build/fuzz/bin/$1" -max_total_time=$fuzz_seconds -timeout=20 -malloc_limit_mb=1024 -verbosity=0 \
-    -print_final_stats=1 -artifact_prefix=build/fuzz/ "$found" "tests/fuzz/corpus/$1"
-}
-
 everything() {
   local folder fuzzer
   unit_tests release
@@ -96,7 +88,8 @@ everything() {
   check 'build fuzz' build fuzz fuzzers golden_bits
   check 'golden bits clang' build/fuzz/bin/golden_bits tests/golden/bits.txt
   for fuzzer in tests/fuzz/corpus/*/; do
-    check "fuzz $(basename "$fuzzer")" fuzz "$(basename "$fuzzer")"
+    fuzzer=$(basename "$fuzzer")
+    check "fuzz $fuzzer" tests/fuzz/run.sh build/fuzz $fuzz_seconds "$fuzzer"
   done
 }
 

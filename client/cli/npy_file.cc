@@ -216,6 +216,8 @@ absl::StatusOr<TensorView> NpyFile::Rows(int64_t first, int64_t count,
   sizes[0] = count;
   absl::StatusOr<Shape> shape = Shape::Create(sizes);
   if (!shape.ok()) return shape.status();
+  // No rows of a long shape: there is nothing to gather, however many places a row has.
+  if (shape->elements() == 0) return TensorView::Create(dtype_, *shape, data_.first(0));
   const auto bytes = static_cast<size_t>(row_bytes());
   if (!fortran_order_ || shape_.rank() == 1) {
     return TensorView::Create(

@@ -67,7 +67,8 @@ int Health(HealthFlags flags) {
 }  // namespace
 
 void AddListCommand(CLI::App* app, int* exit_code) {
-  CLI::App* command = app->add_subcommand("list", "List the losses, or describe some");
+  CLI::App* command = app->add_subcommand(
+      "list", "List the losses, or describe some: lossctl's own, or with --server a server's");
   auto flags = std::make_shared<ListFlags>();
   command
       ->add_option("losses", flags->names,
@@ -75,7 +76,10 @@ void AddListCommand(CLI::App* app, int* exit_code) {
       ->option_text("LOSS ...");
   AddFormatFlag(command, &flags->format);
   flags->server.AddTo(command);
-  command->callback([flags, exit_code] { *exit_code = List(*flags); });
+  command->callback([flags, exit_code, command] {
+    if (command->count("--server") == 0) flags->server.local = true;  // the catalogue is built in
+    *exit_code = List(*flags);
+  });
 }
 
 void AddHealthCommand(CLI::App* app, int* exit_code) {

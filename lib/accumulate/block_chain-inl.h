@@ -1,9 +1,9 @@
-// The chains that add terms without rounding, of one SIMD target; block_sum-inl.h has their bounds and proofs.
+// The chains that add terms without rounding, of one SIMD target; block_sum-inl.h has their bounds
+// and proofs.
 //
-// Purpose: included once a target by the units that add blocks: block_sum.cc, and families of losses whose items are
-// added as they are computed.
-// Thread-safety: values on registers.
-// Ownership: none.
+// Purpose: included once a target by the units that add blocks: block_sum.cc, and families of
+// losses whose items are added as they are computed. Thread-safety: values on registers. Ownership:
+// none.
 
 #if defined(LOSSD_LIB_ACCUMULATE_BLOCK_CHAIN_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_LIB_ACCUMULATE_BLOCK_CHAIN_INL_H_

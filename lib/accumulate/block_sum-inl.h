@@ -71,7 +71,12 @@ class Block {
   static constexpr bool kUnitFactor = kKind == Kind::kItem || sizeof(T) == 8;
 
   HWY_INLINE Block(const T* x, const T* w, size_t n, const Upcoming& next)
-      : x_(x), w_(w), n_(n), bulk_(n - n % kStep), one_(hn::Set(F64(), internal::kOne)), next_(next) {
+      : x_(x),
+        w_(w),
+        n_(n),
+        bulk_(n - n % kStep),
+        one_(hn::Set(F64(), internal::kOne)),
+        next_(next) {
     if (bulk_ == n) return;
     CopyTail(x, x_tail_);
     if constexpr (kKind == Kind::kProduct) CopyTail(w, w_tail_);

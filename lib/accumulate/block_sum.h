@@ -43,8 +43,9 @@ struct MomentParts {
   ExactParts square;
 };
 
-// Memory that the caller reads after this block, as many bytes of each stream as the block has: a kernel fetches it
-// into the cache in step with its own work, so that memory is not idle meanwhile. Null: nothing to fetch.
+// Memory that the caller reads after this block, as many bytes of each stream as the block has: a
+// kernel fetches it into the cache in step with its own work, so that memory is not idle meanwhile.
+// Null: nothing to fetch.
 struct Upcoming {
   const std::byte* streams[2] = {nullptr, nullptr};
 };

@@ -50,11 +50,11 @@ void AddStatistics(const SumKernels& kernels, const T* items, size_t n, LossSums
   AddRange(items, n, sums);
 }
 
-// A block without weights whose sums a kernel forms exactly, which means that every item is finite: nothing needs
-// sifting. False, and nothing was added, if it does not.
+// A block without weights whose sums a kernel forms exactly, which means that every item is finite:
+// nothing needs sifting. False, and nothing was added, if it does not.
 template <class T>
-bool CollectPlain(const SumKernels& kernels, const T* items, size_t n, const Upcoming& next, bool statistics,
-                  LossSums* sums) {
+bool CollectPlain(const SumKernels& kernels, const T* items, size_t n, const Upcoming& next,
+                  bool statistics, LossSums* sums) {
   if (statistics) {
     const MomentParts moments = Moments(kernels, items, n, next);
     if (!moments.sum.exact || !moments.square.exact) return false;
@@ -82,8 +82,8 @@ struct Kept {
 
 // Copies what counts, and counts what does not; the index of the first rejected item, or -1.
 template <class T>
-int64_t Sift(const ItemBlock<T>& block, size_t begin, size_t end, NonFinitePolicy policy, Kept<T>* kept,
-             LossSums* sums) {
+int64_t Sift(const ItemBlock<T>& block, size_t begin, size_t end, NonFinitePolicy policy,
+             Kept<T>* kept, LossSums* sums) {
   size_t n = 0;
   for (size_t i = begin; i < end; ++i) {
     const T weight = block.weights != nullptr ? block.weights[i] : T(1);
@@ -114,8 +114,8 @@ int64_t Sift(const ItemBlock<T>& block, size_t begin, size_t end, NonFinitePolic
 }
 
 template <class T>
-void AddKept(const SumKernels& kernels, const ItemBlock<T>& block, const Kept<T>& kept, bool statistics,
-             LossSums* sums) {
+void AddKept(const SumKernels& kernels, const ItemBlock<T>& block, const Kept<T>& kept,
+             bool statistics, LossSums* sums) {
   for (int part = 0; part < block.parts; ++part) {
     if (block.weights != nullptr) {
       AddProductBlock(kernels, kept.items[part], kept.weights, kept.n, &sums->parts[part]);
@@ -133,12 +133,13 @@ void AddKept(const SumKernels& kernels, const ItemBlock<T>& block, const Kept<T>
 }
 
 template <class T>
-int64_t CollectBlock(const SumKernels& kernels, const ItemBlock<T>& block, const CollectOptions& options,
-                     LossSums* sums) {
+int64_t CollectBlock(const SumKernels& kernels, const ItemBlock<T>& block,
+                     const CollectOptions& options, LossSums* sums) {
   for (size_t begin = 0; begin < block.n; begin += kBlockItems) {
     const size_t end = std::min(block.n, begin + kBlockItems);
     if (block.plain() && block.parts == 1 &&
-        CollectPlain(kernels, block.items[0] + begin, end - begin, block.next, options.statistics, sums)) {
+        CollectPlain(kernels, block.items[0] + begin, end - begin, block.next, options.statistics,
+                     sums)) {
       continue;
     }
     Kept<T> kept;
@@ -151,13 +152,13 @@ int64_t CollectBlock(const SumKernels& kernels, const ItemBlock<T>& block, const
 
 }  // namespace
 
-int64_t Collect(const SumKernels& kernels, const ItemBlock<float>& block, const CollectOptions& options,
-                LossSums* sums) {
+int64_t Collect(const SumKernels& kernels, const ItemBlock<float>& block,
+                const CollectOptions& options, LossSums* sums) {
   return CollectBlock(kernels, block, options, sums);
 }
 
-int64_t Collect(const SumKernels& kernels, const ItemBlock<double>& block, const CollectOptions& options,
-                LossSums* sums) {
+int64_t Collect(const SumKernels& kernels, const ItemBlock<double>& block,
+                const CollectOptions& options, LossSums* sums) {
   return CollectBlock(kernels, block, options, sums);
 }
 

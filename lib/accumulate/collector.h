@@ -1,8 +1,8 @@
-// From the items of a block to the sums of a loss: weights, ignored and non-finite items, in one place for
-// every loss.
+// From the items of a block to the sums of a loss: weights, ignored and non-finite items, in one
+// place for every loss.
 //
-// Thread-safety: pure functions on the caller's sums. What is collected does not depend on how items
-// are cut into blocks.
+// Thread-safety: pure functions on the caller's sums. What is collected does not depend on how
+// items are cut into blocks.
 #ifndef LOSSD_LIB_ACCUMULATE_COLLECTOR_H_
 #define LOSSD_LIB_ACCUMULATE_COLLECTOR_H_
 
@@ -32,7 +32,9 @@ struct ItemBlock {
   const uint8_t* ignored = nullptr;  // 1 where the label is the ignored one; null: nowhere
   Upcoming next;                     // what the next block will read
 
-  bool plain() const { return weights == nullptr && class_weights == nullptr && ignored == nullptr; }
+  bool plain() const {
+    return weights == nullptr && class_weights == nullptr && ignored == nullptr;
+  }
 };
 
 struct CollectOptions {
@@ -40,12 +42,12 @@ struct CollectOptions {
   bool statistics = false;  // also squares, minimum and maximum
 };
 
-// Adds the block to the sums. Under kReject: the index of the first non-finite item that is not ignored, and the sums
-// then mean nothing. Else -1.
-int64_t Collect(const SumKernels& kernels, const ItemBlock<float>& block, const CollectOptions& options,
-                LossSums* sums);
-int64_t Collect(const SumKernels& kernels, const ItemBlock<double>& block, const CollectOptions& options,
-                LossSums* sums);
+// Adds the block to the sums. Under kReject: the index of the first non-finite item that is not
+// ignored, and the sums then mean nothing. Else -1.
+int64_t Collect(const SumKernels& kernels, const ItemBlock<float>& block,
+                const CollectOptions& options, LossSums* sums);
+int64_t Collect(const SumKernels& kernels, const ItemBlock<double>& block,
+                const CollectOptions& options, LossSums* sums);
 
 }  // namespace lossd
 

@@ -1,4 +1,5 @@
-// The exact sums and counts of one loss over any number of items: what a report is made of, and what merges.
+// The exact sums and counts of one loss over any number of items: what a report is made of, and
+// what merges.
 //
 // A plain value; thread-compatible. Merge is associative and commutative to the bit.
 #ifndef LOSSD_LIB_ACCUMULATE_LOSS_SUMS_H_

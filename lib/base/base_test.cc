@@ -1,4 +1,5 @@
-// Statuses with details, checked arithmetic, the thread pool, and the choice of the instruction set.
+// Statuses with details, checked arithmetic, the thread pool, and the choice of the instruction
+// set.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -30,11 +31,14 @@ TEST(Status, CarriesItsDetail) {
     absl::Status status;
     absl::StatusCode code;
   } cases[] = {
-      {InvalidArgument("SHAPE_MISMATCH", "inputs[\"a\"].shape", "why"), absl::StatusCode::kInvalidArgument},
-      {ResourceExhausted("SHAPE_MISMATCH", "inputs[\"a\"].shape", "why"), absl::StatusCode::kResourceExhausted},
+      {InvalidArgument("SHAPE_MISMATCH", "inputs[\"a\"].shape", "why"),
+       absl::StatusCode::kInvalidArgument},
+      {ResourceExhausted("SHAPE_MISMATCH", "inputs[\"a\"].shape", "why"),
+       absl::StatusCode::kResourceExhausted},
       {FailedPrecondition("SHAPE_MISMATCH", "inputs[\"a\"].shape", "why"),
        absl::StatusCode::kFailedPrecondition},
-      {Unimplemented("SHAPE_MISMATCH", "inputs[\"a\"].shape", "why"), absl::StatusCode::kUnimplemented},
+      {Unimplemented("SHAPE_MISMATCH", "inputs[\"a\"].shape", "why"),
+       absl::StatusCode::kUnimplemented},
   };
   for (const auto& c : cases) {
     EXPECT_EQ(c.status.code(), c.code);
@@ -68,7 +72,8 @@ TEST(Status, PrefixGoesBeforeThePathAndNothingElseChanges) {
   EXPECT_EQ(DetailOf(status).field, "inputs[\"a\"].shape");
   EXPECT_EQ(DetailOf(status).reason, "X");
   EXPECT_EQ(status.message(), "m");
-  EXPECT_EQ(DetailOf(WithFieldPrefix(InvalidArgument("X", "", "m"), "states[1]")).field, "states[1]");
+  EXPECT_EQ(DetailOf(WithFieldPrefix(InvalidArgument("X", "", "m"), "states[1]")).field,
+            "states[1]");
   EXPECT_TRUE(WithFieldPrefix(absl::OkStatus(), "a").ok());
 }
 
@@ -126,7 +131,8 @@ TEST(ThreadPool, AJobWithoutChunksIsDoneAtOnce) {
   EXPECT_TRUE(done);
 }
 
-// The promise of small requests: a job of one chunk, handed in while a long one runs, waits for a chunk of it.
+// The promise of small requests: a job of one chunk, handed in while a long one runs, waits for a
+// chunk of it.
 TEST(ThreadPool, ASmallJobEndsBeforeALargeOneThatCameFirst) {
   ThreadPool pool(1);
   std::promise<void> first_chunk_runs, small_submitted, small_done, large_done;
@@ -145,7 +151,8 @@ TEST(ThreadPool, ASmallJobEndsBeforeALargeOneThatCameFirst) {
       [&] { large_done.set_value(); });
   first_chunk_runs.get_future().wait();
   pool.Submit(
-      1, [&](int64_t) { large_chunks_when_small_ended = large_chunks; }, [&] { small_done.set_value(); });
+      1, [&](int64_t) { large_chunks_when_small_ended = large_chunks; },
+      [&] { small_done.set_value(); });
   small_submitted.set_value();
   small_done.get_future().wait();
   large_done.get_future().wait();

@@ -1,4 +1,5 @@
-// Arithmetic on sizes that come from outside: false in place of overflow. Thread-safe, allocates nothing.
+// Arithmetic on sizes that come from outside: false in place of overflow. Thread-safe, allocates
+// nothing.
 #ifndef LOSSD_LIB_BASE_CHECKED_H_
 #define LOSSD_LIB_BASE_CHECKED_H_
 

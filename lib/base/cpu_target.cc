@@ -35,9 +35,10 @@ absl::Status Choose() {
   const int64_t built = HWY_TARGETS;
   const int64_t runs = hwy::SupportedTargets() & built;
   if (runs == 0) {
-    return FailedPrecondition("PROCESSOR_NOT_SUPPORTED", "",
-                              "lossd needs a processor with AVX2 and FMA (x86-64) or NEON (aarch64); this one "
-                              "has neither");
+    return FailedPrecondition(
+        "PROCESSOR_NOT_SUPPORTED", "",
+        "lossd needs a processor with AVX2 and FMA (x86-64) or NEON (aarch64); this one "
+        "has neither");
   }
   const char* forced = std::getenv("LOSSD_TARGET");
   if (forced != nullptr && *forced != '\0') {
@@ -49,10 +50,10 @@ absl::Status Choose() {
       available += (available.empty() ? "" : ", ") + std::string(target.name);
     }
     if (bit == 0) {
-      return FailedPrecondition("TARGET_NOT_AVAILABLE", "LOSSD_TARGET",
-                                "LOSSD_TARGET=" + std::string(forced) +
-                                    " names no instruction set that was built and runs here; available: " +
-                                    available);
+      return FailedPrecondition(
+          "TARGET_NOT_AVAILABLE", "LOSSD_TARGET",
+          "LOSSD_TARGET=" + std::string(forced) +
+              " names no instruction set that was built and runs here; available: " + available);
     }
     hwy::SetSupportedTargetsForTest(bit);
   }

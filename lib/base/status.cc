@@ -1,6 +1,5 @@
 #include "lib/base/status.h"
 
-
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 
@@ -20,7 +19,8 @@ std::string Payload(const absl::Status& status, const char* key) {
 
 }  // namespace
 
-absl::Status MakeStatus(absl::StatusCode code, const ErrorDetail& detail, std::string_view message) {
+absl::Status MakeStatus(absl::StatusCode code, const ErrorDetail& detail,
+                        std::string_view message) {
   absl::Status status(code, ToAbsl(message));
   status.SetPayload(kReason, absl::Cord(detail.reason));
   if (!detail.field.empty()) status.SetPayload(kField, absl::Cord(detail.field));
@@ -31,7 +31,8 @@ absl::Status MakeStatus(absl::StatusCode code, const ErrorDetail& detail, std::s
   return status;
 }
 
-absl::Status InvalidArgument(std::string_view reason, std::string_view field, std::string_view message) {
+absl::Status InvalidArgument(std::string_view reason, std::string_view field,
+                             std::string_view message) {
   return MakeStatus(absl::StatusCode::kInvalidArgument,
                     {std::string(reason), std::string(field), absl::ZeroDuration()}, message);
 }
@@ -48,14 +49,16 @@ absl::Status FailedPrecondition(std::string_view reason, std::string_view field,
                     {std::string(reason), std::string(field), absl::ZeroDuration()}, message);
 }
 
-absl::Status Unimplemented(std::string_view reason, std::string_view field, std::string_view message) {
+absl::Status Unimplemented(std::string_view reason, std::string_view field,
+                           std::string_view message) {
   return MakeStatus(absl::StatusCode::kUnimplemented,
                     {std::string(reason), std::string(field), absl::ZeroDuration()}, message);
 }
 
 absl::Status Unavailable(std::string_view reason, std::string_view message,
                          absl::Duration retry_delay) {
-  return MakeStatus(absl::StatusCode::kUnavailable, {std::string(reason), "", retry_delay}, message);
+  return MakeStatus(absl::StatusCode::kUnavailable, {std::string(reason), "", retry_delay},
+                    message);
 }
 
 ErrorDetail DetailOf(const absl::Status& status) {

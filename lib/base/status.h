@@ -1,7 +1,7 @@
 // Errors of the library: absl::Status with a reason and the path of the field that is wrong.
 //
-// A caller reads the detail back with DetailOf, wherever the status has travelled; the server packs it into
-// google.rpc.ErrorInfo, BadRequest and RetryInfo. Everything here is thread-safe.
+// A caller reads the detail back with DetailOf, wherever the status has travelled; the server packs
+// it into google.rpc.ErrorInfo, BadRequest and RetryInfo. Everything here is thread-safe.
 #ifndef LOSSD_LIB_BASE_STATUS_H_
 #define LOSSD_LIB_BASE_STATUS_H_
 
@@ -20,15 +20,20 @@ struct ErrorDetail {
 };
 
 // The caller's mistake.
-absl::Status InvalidArgument(std::string_view reason, std::string_view field, std::string_view message);
+absl::Status InvalidArgument(std::string_view reason, std::string_view field,
+                             std::string_view message);
 // A permanent limit; the message names it and its flag.
-absl::Status ResourceExhausted(std::string_view reason, std::string_view field, std::string_view message);
+absl::Status ResourceExhausted(std::string_view reason, std::string_view field,
+                               std::string_view message);
 // Right in itself, wrong now: a sequence gap, another arithmetic revision.
-absl::Status FailedPrecondition(std::string_view reason, std::string_view field, std::string_view message);
+absl::Status FailedPrecondition(std::string_view reason, std::string_view field,
+                                std::string_view message);
 // A contract's field that this version does not serve.
-absl::Status Unimplemented(std::string_view reason, std::string_view field, std::string_view message);
+absl::Status Unimplemented(std::string_view reason, std::string_view field,
+                           std::string_view message);
 // Pressure that passes.
-absl::Status Unavailable(std::string_view reason, std::string_view message, absl::Duration retry_delay);
+absl::Status Unavailable(std::string_view reason, std::string_view message,
+                         absl::Duration retry_delay);
 // Any code.
 absl::Status MakeStatus(absl::StatusCode code, const ErrorDetail& detail, std::string_view message);
 

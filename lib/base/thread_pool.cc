@@ -29,7 +29,8 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::Submit(int64_t chunks, std::function<void(int64_t)> body, std::function<void()> done) {
+void ThreadPool::Submit(int64_t chunks, std::function<void(int64_t)> body,
+                        std::function<void()> done) {
   if (chunks <= 0) {
     done();
     return;

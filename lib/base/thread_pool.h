@@ -1,5 +1,5 @@
-// A fixed set of threads that take jobs chunk by chunk, jobs in turn: a small job waits for a chunk of a large
-// one, never for the whole. Thread-safe.
+// A fixed set of threads that take jobs chunk by chunk, jobs in turn: a small job waits for a chunk
+// of a large one, never for the whole. Thread-safe.
 #ifndef LOSSD_LIB_BASE_THREAD_POOL_H_
 #define LOSSD_LIB_BASE_THREAD_POOL_H_
 
@@ -25,8 +25,8 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()); }
 
-  // Calls body(0) .. body(chunks - 1), in increasing order of their start, on the threads; then `done` on the
-  // thread that finished last. Neither may throw or wait for another job.
+  // Calls body(0) .. body(chunks - 1), in increasing order of their start, on the threads; then
+  // `done` on the thread that finished last. Neither may throw or wait for another job.
   void Submit(int64_t chunks, std::function<void(int64_t)> body, std::function<void()> done);
 
  private:
@@ -35,7 +35,8 @@ class ThreadPool {
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<std::shared_ptr<Job>> jobs_;  // those with chunks not yet started, the next in turn first
+  std::deque<std::shared_ptr<Job>>
+      jobs_;  // those with chunks not yet started, the next in turn first
   bool stopping_ = false;
   std::vector<std::thread> workers_;
 };

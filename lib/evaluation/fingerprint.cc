@@ -29,8 +29,8 @@ Sha256Digest Sha256(std::string_view bytes) {
   return digest;
 }
 
-Sha256Digest Fingerprint(std::span<const LossSpec> losses, std::span<const ConstantIdentity> constants,
-                         NonFinitePolicy non_finite) {
+Sha256Digest Fingerprint(std::span<const LossSpec> losses,
+                         std::span<const ConstantIdentity> constants, NonFinitePolicy non_finite) {
   std::string text = "lossd evaluation\n";
   for (const LossSpec& loss : losses) {
     text += std::string("loss ") + loss.row->name;

@@ -1,5 +1,6 @@
-// What two evaluations must share to be resumed or merged: the losses in order with their parameters, and the options
-// that change what is reported. Not weights, labels or bindings, nor constants beyond their SHA-256.
+// What two evaluations must share to be resumed or merged: the losses in order with their
+// parameters, and the options that change what is reported. Not weights, labels or bindings, nor
+// constants beyond their SHA-256.
 #ifndef LOSSD_LIB_EVALUATION_FINGERPRINT_H_
 #define LOSSD_LIB_EVALUATION_FINGERPRINT_H_
 
@@ -27,8 +28,8 @@ struct ConstantIdentity {
 };
 
 // The order of the constants does not matter.
-Sha256Digest Fingerprint(std::span<const LossSpec> losses, std::span<const ConstantIdentity> constants,
-                         NonFinitePolicy non_finite);
+Sha256Digest Fingerprint(std::span<const LossSpec> losses,
+                         std::span<const ConstantIdentity> constants, NonFinitePolicy non_finite);
 
 }  // namespace lossd
 

@@ -24,8 +24,7 @@ std::optional<double> ReportStandardError(bool pooled, const LossSums& sums) {
   const ExactNumber n(sums.items);
   const ExactNumber s(sums.parts[0]);
   const ExactNumber q(sums.squares);
-  const double variance_of_mean =
-      RoundQuotient(n * q - s * s, n * n * ExactNumber(sums.items - 1));
+  const double variance_of_mean = RoundQuotient(n * q - s * s, n * n * ExactNumber(sums.items - 1));
   // With f64 items the squares are rounded, so that equal items may leave a hair below zero.
   if (variance_of_mean < 0) return 0.0;
   return std::sqrt(variance_of_mean);

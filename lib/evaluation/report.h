@@ -9,14 +9,14 @@
 
 namespace lossd {
 
-// MEAN: the correctly rounded quotient of the sum of terms and the sum of weights, or the loss's own report; NaN
-// without items.
+// MEAN: the correctly rounded quotient of the sum of terms and the sum of weights, or the loss's
+// own report; NaN without items.
 double ReportMean(const LossRow& row, bool pooled, const LossSums& sums);
 // SUM: correctly rounded; 0 without items.
 double ReportSum(const LossRow& row, bool pooled, const LossSums& sums);
 
-// sqrt((n Q - S^2) / (n^2 (n - 1))), the fraction formed exactly and rounded once. Unset for a pooled loss, with
-// weights other than 1, and with fewer than two items.
+// sqrt((n Q - S^2) / (n^2 (n - 1))), the fraction formed exactly and rounded once. Unset for a
+// pooled loss, with weights other than 1, and with fewer than two items.
 std::optional<double> ReportStandardError(bool pooled, const LossSums& sums);
 
 }  // namespace lossd

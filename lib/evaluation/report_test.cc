@@ -28,7 +28,8 @@ Case RandomCase(Hard kind, bool weighted, std::mt19937_64* random) {
     // Items are floats, so that their squares are exact in f64.
     const double item = static_cast<float>(std::ldexp(HardValue(kind, *random), -1));
     if (!std::isfinite(item)) continue;
-    const double weight = weighted ? std::ldexp(1.0 + static_cast<double>((*random)() % 1000), -10) : 1.0;
+    const double weight =
+        weighted ? std::ldexp(1.0 + static_cast<double>((*random)() % 1000), -10) : 1.0;
     const double term = item * weight;
     made.sums.parts[0].Add(term);
     made.sums.weight.Add(weight);
@@ -93,7 +94,8 @@ TEST(Report, StandardErrorIsUnsetWhereItMeansNothing) {
   EXPECT_FALSE(ReportStandardError(false, sums).has_value());
 }
 
-// Squares of f64 items are rounded: the variance of equal items may come out a hair below zero, and is zero then.
+// Squares of f64 items are rounded: the variance of equal items may come out a hair below zero, and
+// is zero then.
 TEST(Report, StandardErrorIsNeverTheRootOfANegative) {
   LossSums sums;
   const double item = 1 + 0x1p-30 + 0x1p-52;
@@ -145,7 +147,8 @@ TEST(Report, ThePooledReportIsOneFraction) {
     mpq_class a = 0, b = 0, y = 0, w = 0;
     for (int i = 0; i < 25; ++i) {
       const double weight = std::ldexp(1.0 + static_cast<double>(random() % 100), -5);
-      const double parts[] = {std::abs(HardValue(Hard::kNormal, random)), std::abs(HardValue(Hard::kNormal, random)),
+      const double parts[] = {std::abs(HardValue(Hard::kNormal, random)),
+                              std::abs(HardValue(Hard::kNormal, random)),
                               random() % 2 == 0 ? 0 : weight};
       for (size_t part = 0; part < 3; ++part) sums.parts[part].Add(parts[part]);
       sums.weight.Add(weight);

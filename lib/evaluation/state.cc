@@ -20,6 +20,7 @@
 
 #include <bit>
 #include <boost/crc.hpp>
+#include <boost/locale/utf.hpp>
 #include <cmath>
 #include <cstring>
 
@@ -29,7 +30,8 @@
 namespace lossd {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "states are written as the processor holds numbers");
+static_assert(std::endian::native == std::endian::little,
+              "states are written as the processor holds numbers");
 
 constexpr std::string_view kMagic = "LSSD";
 constexpr size_t kHeaderSize = 16;
@@ -68,16 +70,29 @@ bool TakeText(std::string_view* in, std::string* text) {
   return true;
 }
 
+bool IsUtf8(std::string_view text) {
+  namespace utf = boost::locale::utf;
+  for (auto at = text.begin(); at != text.end();) {
+    const utf::code_point point = utf::utf_traits<char>::decode(at, text.end());
+    if (point == utf::illegal || point == utf::incomplete) return false;
+  }
+  return true;
+}
+
 void PutLoss(const LossState& loss, std::string* out) {
   PutText(loss.row->name, out);
   PutText(loss.label, out);
   const LossSums& sums = loss.sums;
-  Put(static_cast<uint8_t>((loss.pooled ? kPooled : 0) | (loss.weight.has_value() ? kWeightSet : 0) |
+  Put(static_cast<uint8_t>((loss.pooled ? kPooled : 0) |
+                           (loss.weight.has_value() ? kWeightSet : 0) |
                            (sums.weighted ? kWeighted : 0)),
       out);
   Put(loss.weight.value_or(0.0), out);
-  Put(static_cast<uint8_t>(loss.compute_type.has_value() ? static_cast<uint8_t>(*loss.compute_type) : 0), out);
-  for (const int64_t count : {sums.items, sums.ignored_items, sums.nan_items, sums.inf_items}) Put(count, out);
+  Put(static_cast<uint8_t>(loss.compute_type.has_value() ? static_cast<uint8_t>(*loss.compute_type)
+                                                         : 0),
+      out);
+  for (const int64_t count : {sums.items, sums.ignored_items, sums.nan_items, sums.inf_items})
+    Put(count, out);
   Put(sums.minimum, out);
   Put(sums.maximum, out);
   for (const ExactSum& part : sums.parts) part.Serialize(out);
@@ -105,12 +120,13 @@ bool TakeLoss(std::string_view* in, LossState* loss) {
   uint8_t flags = 0;
   double weight = 0;
   uint8_t compute_type = 0;
-  if (!TakeText(in, &name) || !TakeText(in, &loss->label) || !Take(in, &flags) || !Take(in, &weight) ||
-      !Take(in, &compute_type)) {
+  if (!TakeText(in, &name) || !TakeText(in, &loss->label) || !IsUtf8(loss->label) ||
+      !Take(in, &flags) || !Take(in, &weight) || !Take(in, &compute_type)) {
     return false;
   }
   loss->row = Catalogue::Get().Find(name);
-  if (loss->row == nullptr || flags > (kPooled | kWeightSet | kWeighted) || !std::isfinite(weight)) return false;
+  if (loss->row == nullptr || flags > (kPooled | kWeightSet | kWeighted) || !std::isfinite(weight))
+    return false;
   loss->pooled = (flags & kPooled) != 0;
   if (loss->pooled && loss->row->signatures[0].pooling.report == nullptr) return false;
   loss->weight = (flags & kWeightSet) != 0 ? std::optional<double>(weight) : std::nullopt;
@@ -144,20 +160,23 @@ absl::Status Invalid(std::string_view why) {
 
 absl::Status EvaluationState::Merge(const EvaluationState& other) {
   const auto mismatch = [] {
-    return InvalidArgument("FINGERPRINT_MISMATCH", "",
-                           "the state belongs to another evaluation: its losses, parameters, constants or "
-                           "options differ");
+    return InvalidArgument(
+        "FINGERPRINT_MISMATCH", "",
+        "the state belongs to another evaluation: its losses, parameters, constants or "
+        "options differ");
   };
   if (fingerprint != other.fingerprint || losses.size() != other.losses.size()) return mismatch();
   for (size_t i = 0; i < losses.size(); ++i) {
     // Not so but in a state that was made up: the fingerprint covers both.
-    if (losses[i].row != other.losses[i].row || losses[i].pooled != other.losses[i].pooled) return mismatch();
+    if (losses[i].row != other.losses[i].row || losses[i].pooled != other.losses[i].pooled)
+      return mismatch();
     const auto& mine = losses[i].compute_type;
     const auto& theirs = other.losses[i].compute_type;
     if (mine.has_value() && theirs.has_value() && *mine != *theirs) {
       return InvalidArgument("DTYPE_MISMATCH", "",
                              std::string(losses[i].row->name) + ": one state was computed in " +
-                                 std::string(Name(*mine)) + ", another in " + std::string(Name(*theirs)));
+                                 std::string(Name(*mine)) + ", another in " +
+                                 std::string(Name(*theirs)));
     }
   }
   for (size_t i = 0; i < losses.size(); ++i) {
@@ -193,11 +212,12 @@ absl::StatusOr<EvaluationState> EvaluationState::Parse(std::string_view bytes) {
   if (Crc32c(checked) != checksum) return Invalid("its checksum is wrong: it is cut or corrupted");
   uint32_t format = 0, revision = 0, length = 0;
   std::string_view rest = checked.substr(kMagic.size());
-  if (!Take(&rest, &format) || !Take(&rest, &revision) || !Take(&rest, &length)) return Invalid("it is too short");
+  if (!Take(&rest, &format) || !Take(&rest, &revision) || !Take(&rest, &length))
+    return Invalid("it is too short");
   if (format != kStateFormat) {
     return FailedPrecondition("STATE_FORMAT", "",
-                              "the state has format " + std::to_string(format) + ", this version reads " +
-                                  std::to_string(kStateFormat));
+                              "the state has format " + std::to_string(format) +
+                                  ", this version reads " + std::to_string(kStateFormat));
   }
   if (revision != static_cast<uint32_t>(kArithmeticRevision)) {
     return FailedPrecondition("ARITHMETIC_REVISION", "",

@@ -1,7 +1,8 @@
-// The state of an evaluation: a value that merges associatively and commutatively, with canonical bytes.
+// The state of an evaluation: a value that merges associatively and commutatively, with canonical
+// bytes.
 //
-// Thread-compatible. Equal evaluations (the same samples under the same spec, in any order and grouping) are
-// equal bytes.
+// Thread-compatible. Equal evaluations (the same samples under the same spec, in any order and
+// grouping) are equal bytes.
 #ifndef LOSSD_LIB_EVALUATION_STATE_H_
 #define LOSSD_LIB_EVALUATION_STATE_H_
 
@@ -21,8 +22,8 @@ namespace lossd {
 // The layout that is written; all layouts up to it are read.
 inline constexpr uint32_t kStateFormat = 1;
 
-// Losses of an evaluation, at most. It bounds what a state from outside can ask for: a loss takes kilobytes in memory,
-// and may take a hundred bytes in the state.
+// Losses of an evaluation, at most. It bounds what a state from outside can ask for: a loss takes
+// kilobytes in memory, and may take a hundred bytes in the state.
 inline constexpr int kMaxLosses = 64;
 
 // One loss of an evaluation.
@@ -41,14 +42,15 @@ struct EvaluationState {
   Sha256Digest fingerprint{};
   std::vector<LossState> losses;
 
-  // Adds the other's samples, which must be other samples. INVALID_ARGUMENT: FINGERPRINT_MISMATCH, or
-  // DTYPE_MISMATCH where one computed in f32 and the other in f64; this state is then as it was. Where labels or
-  // weights differ, the merged one has none.
+  // Adds the other's samples, which must be other samples. INVALID_ARGUMENT: FINGERPRINT_MISMATCH,
+  // or DTYPE_MISMATCH where one computed in f32 and the other in f64; this state is then as it was.
+  // Where labels or weights differ, the merged one has none.
   absl::Status Merge(const EvaluationState& other);
 
   std::string Serialize() const;
-  // INVALID_ARGUMENT (INVALID_STATE) for bytes that are corrupted, cut or foreign; FAILED_PRECONDITION for another
-  // format (STATE_FORMAT) or arithmetic revision (ARITHMETIC_REVISION). Never allocates more than the bytes justify.
+  // INVALID_ARGUMENT (INVALID_STATE) for bytes that are corrupted, cut or foreign;
+  // FAILED_PRECONDITION for another format (STATE_FORMAT) or arithmetic revision
+  // (ARITHMETIC_REVISION). Never allocates more than the bytes justify.
   static absl::StatusOr<EvaluationState> Parse(std::string_view bytes);
 };
 

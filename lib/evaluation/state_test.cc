@@ -1,4 +1,5 @@
-// The state as a value: merging is associative and commutative to the bit, bytes are canonical, and no other bytes pass.
+// The state as a value: merging is associative and commutative to the bit, bytes are canonical, and
+// no other bytes pass.
 #include "lib/evaluation/state.h"
 
 #include <gmock/gmock.h>
@@ -67,7 +68,8 @@ EvaluationState Merged(EvaluationState a, const EvaluationState& b) {
 
 TEST(State, MergeIsCommutativeAndAssociative) {
   for (uint64_t seed = 0; seed < 30; ++seed) {
-    const EvaluationState a = RandomState(3 * seed), b = RandomState(3 * seed + 1), c = RandomState(3 * seed + 2);
+    const EvaluationState a = RandomState(3 * seed), b = RandomState(3 * seed + 1),
+                          c = RandomState(3 * seed + 2);
     EXPECT_EQ(Merged(a, b).Serialize(), Merged(b, a).Serialize());
     EXPECT_EQ(Merged(Merged(a, b), c).Serialize(), Merged(a, Merged(b, c)).Serialize());
   }
@@ -194,8 +196,8 @@ std::string BytesOf(T value) {
 }
 
 // Offsets of the layout drawn in state.cc, for a first loss "mse" with the label "label".
-constexpr size_t kFormatAt = 4, kRevisionAt = 8, kLengthAt = 12, kCountAt = 48, kNameAt = 53, kFlagsAt = 62,
-                 kWeightAt = 63, kTypeAt = 71, kItemsAt = 72, kMinimumAt = 104;
+constexpr size_t kFormatAt = 4, kRevisionAt = 8, kLengthAt = 12, kCountAt = 48, kNameAt = 53,
+                 kFlagsAt = 62, kWeightAt = 63, kTypeAt = 71, kItemsAt = 72, kMinimumAt = 104;
 
 TEST(State, ForgedBytesAreRefusedWithoutHarm) {
   const std::string bytes = RandomState(1).Serialize();
@@ -213,7 +215,7 @@ TEST(State, ForgedBytesAreRefusedWithoutHarm) {
       {kNameAt, "msx"},
       {kNameAt - 1, "\xFF"},
       {kFlagsAt, "\x08"},
-      {kFlagsAt, "\x03"},  // mse is never pooled
+      {kFlagsAt, "\x03"},                // mse is never pooled
       {kFlagsAt, std::string(1, '\0')},  // a weight that is not set, and is not 0
       {kWeightAt, BytesOf(std::nan(""))},
       {kWeightAt, BytesOf(std::numeric_limits<double>::infinity())},
@@ -233,7 +235,8 @@ TEST(State, OtherFormatsAndRevisionsArePreconditions) {
   const auto code = absl::StatusCode::kFailedPrecondition;
   ExpectRefused(Forged(bytes, kFormatAt, BytesOf(kStateFormat + 1)), code, "STATE_FORMAT");
   ExpectRefused(Forged(bytes, kFormatAt, BytesOf(uint32_t{0})), code, "STATE_FORMAT");
-  ExpectRefused(Forged(bytes, kRevisionAt, BytesOf(uint32_t{kArithmeticRevision + 1})), code, "ARITHMETIC_REVISION");
+  ExpectRefused(Forged(bytes, kRevisionAt, BytesOf(uint32_t{kArithmeticRevision + 1})), code,
+                "ARITHMETIC_REVISION");
 }
 
 // A loss takes kilobytes in memory and may take a hundred bytes in the state.
@@ -248,7 +251,8 @@ TEST(State, HasABoundedNumberOfLosses) {
 
 TEST(Fingerprint, CoversWhatChangesTheNumbersAndNothingElse) {
   const NonFinitePolicy policy = NonFinitePolicy::kPropagate;
-  const auto print = [&](const std::vector<LossSpec>& losses, const std::vector<ConstantIdentity>& constants = {}) {
+  const auto print = [&](const std::vector<LossSpec>& losses,
+                         const std::vector<ConstantIdentity>& constants = {}) {
     return Fingerprint(losses, constants, policy);
   };
   const LossSpec mse = SpecOf("mse"), huber = SpecOf("huber");

@@ -8,9 +8,10 @@
 //     template <class D, class V> V Item(D d, V prediction, V target) const;
 //   };
 //
-// A cheap one with two operands says `static constexpr bool kOnePass = true`: its items are added as they are computed.
-// One with kParts > 1 has `void Items(D d, V..., V* parts) const` instead. The result of a lane depends on that
-// lane's operands alone; the tail runs the same code on a padded copy.
+// A cheap one with two operands says `static constexpr bool kOnePass = true`: its items are added
+// as they are computed. One with kParts > 1 has `void Items(D d, V..., V* parts) const` instead.
+// The result of a lane depends on that lane's operands alone; the tail runs the same code on a
+// padded copy.
 #if defined(LOSSD_LIB_FORMS_ELEMENTWISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_LIB_FORMS_ELEMENTWISE_INL_H_
 #undef LOSSD_LIB_FORMS_ELEMENTWISE_INL_H_
@@ -44,15 +45,18 @@ constexpr int PartsOf() {
   }
 }
 
-// Every NaN that is written is the one quiet NaN: what arithmetic makes of NaN differs between processors.
+// Every NaN that is written is the one quiet NaN: what arithmetic makes of NaN differs between
+// processors.
 template <class D, class V>
 HWY_INLINE V CanonicalNan(D d, V v) {
   // hn::NaN sets all bits of the payload.
-  return hn::IfThenElse(hn::Eq(v, v), v, hn::Set(d, std::numeric_limits<hn::TFromD<D>>::quiet_NaN()));
+  return hn::IfThenElse(hn::Eq(v, v), v,
+                        hn::Set(d, std::numeric_limits<hn::TFromD<D>>::quiet_NaN()));
 }
 
 template <class Formula, class D, class T>
-HWY_INLINE void StoreItems(const Formula& formula, D d, const T* const* operands, size_t i, T* const* items) {
+HWY_INLINE void StoreItems(const Formula& formula, D d, const T* const* operands, size_t i,
+                           T* const* items) {
   using V = hn::Vec<D>;
   constexpr int kParts = PartsOf<Formula>();
   V parts[kParts];
@@ -113,9 +117,9 @@ void RunElementwise(const double* parameters, const T* const* operands, size_t n
   }
 }
 
-// Sums the items in one pass: a cheap formula is bound by memory, which would be idle while a second pass added the
-// items. The chains start from an assumed largest item; the scan on the side proves afterwards that they did not
-// round.
+// Sums the items in one pass: a cheap formula is bound by memory, which would be idle while a
+// second pass added the items. The chains start from an assumed largest item; the scan on the side
+// proves afterwards that they did not round.
 template <class Formula>
 void RunOnePass(const double* parameters, const float* const* operands, size_t n, OnePassSum* sum) {
   constexpr size_t kLanes = hn::MaxLanes(hn::ScalableTag<float>());
@@ -136,8 +140,8 @@ void RunOnePass(const double* parameters, const float* const* operands, size_t n
       }
     }
     const auto a = formula.Item(d, hn::LoadU(d, operands[0] + i), hn::LoadU(d, operands[1] + i));
-    const auto b =
-        formula.Item(d, hn::LoadU(d, operands[0] + i + kLanes), hn::LoadU(d, operands[1] + i + kLanes));
+    const auto b = formula.Item(d, hn::LoadU(d, operands[0] + i + kLanes),
+                                hn::LoadU(d, operands[1] + i + kLanes));
     scan.UpdateVector(a);
     scan.UpdateVector(b);
     chains.a.template Add<true, true>({hn::PromoteTo(wide, hn::LowerHalf(half, a)), one}, one);

@@ -29,16 +29,6 @@ std::unique_ptr<T[]> Allocate(size_t n) {
   return std::make_unique_for_overwrite<T[]>(n);
 }
 
-// "[3,5]" of a row-major index.
-std::string Position(const Shape& shape, int64_t index) {
-  std::string text;
-  for (int i = shape.rank() - 1; i >= 0; --i) {
-    text = std::to_string(index % shape[i]) + (text.empty() ? "" : ",") + text;
-    index /= shape[i];
-  }
-  return "[" + text + "]";
-}
-
 std::string Number(double value) {
   char text[32];
   // Whole numbers, such as labels, in full.
@@ -67,10 +57,12 @@ struct Form<T>::Buffers {
 };
 
 template <class T>
-Form<T>::Form(const FormCall& call) : call_(call), buffers_(std::make_unique_for_overwrite<Buffers>()) {
+Form<T>::Form(const FormCall& call)
+    : call_(call), buffers_(std::make_unique_for_overwrite<Buffers>()) {
   max_units_ = static_cast<int64_t>(kBlockItems);
   if (call_.rowwise()) {
-    const bool in_place = call_.units_per_sample == 1 && call_.operands[0].view.dtype() == DataTypeOf<T>();
+    const bool in_place =
+        call_.units_per_sample == 1 && call_.operands[0].view.dtype() == DataTypeOf<T>();
     int64_t elements = in_place ? kMaxBufferedElements * 32 : kMaxBufferedElements;
     if (call_.pointwise) elements = static_cast<int64_t>(kBlockItems);
     max_units_ = std::clamp<int64_t>(elements / std::max<int64_t>(call_.classes, 1), 1, max_units_);
@@ -85,11 +77,12 @@ template <class T>
 Form<T>::~Form() = default;
 
 template <class T>
-absl::Status Form<T>::ValueError(const Operand& operand, int64_t index, const char* expected) const {
+absl::Status Form<T>::ValueError(const Operand& operand, int64_t index,
+                                 const char* expected) const {
   return InvalidArgument("INVALID_VALUE", "inputs[\"" + operand.name + "\"]",
                          std::string(call_.loss) + ": expected " + expected + ", got " +
                              Number(ReadElement(operand.view, index)) + " at " +
-                             Position(operand.view.shape(), index));
+                             operand.view.shape().PlaceOf(index));
 }
 
 template <class T>
@@ -111,8 +104,9 @@ absl::Status Form<T>::ReadChecked(const Operand& operand, int64_t first, size_t 
   int64_t inexact = -1;
   *values = ReadRun<T>(operand.view, first, n, buffer, &inexact);
   if (inexact < 0) return absl::OkStatus();
-  return ValueError(operand, first + inexact,
-                    sizeof(T) == 4 ? "a value that is exact in FLOAT32" : "a value that is exact in FLOAT64");
+  return ValueError(
+      operand, first + inexact,
+      sizeof(T) == 4 ? "a value that is exact in FLOAT32" : "a value that is exact in FLOAT64");
 }
 
 template <class T>
@@ -121,15 +115,19 @@ absl::Status Form<T>::ReadWeights() {
   if (!operand.view) return absl::OkStatus();
   T* const weights = buffers_->weights.get();
   const size_t per_unit = items_per_unit();
-  // Of the units if there is one a unit or sample, else item-shaped and point-wise: a row of them a unit.
+  // Of the units if there is one a unit or sample, else item-shaped and point-wise: a row of them a
+  // unit.
   if (call_.weight_per_sample || per_unit == 1) {
     const int64_t units_per_weight = call_.weight_per_sample ? call_.units_per_sample : 1;
     const int64_t begin = first_ / units_per_weight;
     const int64_t end = (first_ + static_cast<int64_t>(n_) - 1) / units_per_weight + 1;
     const size_t count = static_cast<size_t>(end - begin);
-    if (buffers_->gathered == nullptr) buffers_->gathered = Allocate<T>(static_cast<size_t>(max_units_));
+    if (buffers_->gathered == nullptr)
+      buffers_->gathered = Allocate<T>(static_cast<size_t>(max_units_));
     const T* read = nullptr;
-    if (absl::Status s = ReadChecked(operand, begin, count, buffers_->gathered.get(), &read); !s.ok()) return s;
+    if (absl::Status s = ReadChecked(operand, begin, count, buffers_->gathered.get(), &read);
+        !s.ok())
+      return s;
     if (absl::Status s = CheckValues(operand, read, begin, count, nullptr); !s.ok()) return s;
     for (size_t unit = 0; unit < n_; ++unit) {
       T weight;
@@ -162,7 +160,8 @@ absl::Status Form<T>::ReadLabelsOfUnits() {
       }
       const absl::Status error =
           ValueError(operand, first_ + static_cast<int64_t>(i), expected.c_str());
-      return InvalidArgument("LABEL_OUT_OF_RANGE", DetailOf(error).field, std::string(error.message()));
+      return InvalidArgument("LABEL_OUT_OF_RANGE", DetailOf(error).field,
+                             std::string(error.message()));
     }
     buffers_->any_ignored |= ignored;
     labels[i] = 0;  // any class: the item is not used
@@ -176,7 +175,8 @@ absl::Status Form<T>::ReadClassWeights() {
   const size_t classes = static_cast<size_t>(call_.classes);
   buffers_->class_weights = Allocate<T>(classes);
   const T* read = nullptr;
-  absl::Status s = ReadChecked(call_.class_weight, 0, classes, buffers_->class_weights.get(), &read);
+  absl::Status s =
+      ReadChecked(call_.class_weight, 0, classes, buffers_->class_weights.get(), &read);
   if (!s.ok()) return s;
   if (read != buffers_->class_weights.get()) {
     std::memcpy(buffers_->class_weights.get(), read, classes * sizeof(T));
@@ -191,7 +191,8 @@ bool Form<T>::InPlace(const Operand& operand) const {
 }
 
 template <class T>
-absl::Status Form<T>::ReadElements(const Operand& operand, std::unique_ptr<T[]>* buffer, const T** values) {
+absl::Status Form<T>::ReadElements(const Operand& operand, std::unique_ptr<T[]>* buffer,
+                                   const T** values) {
   if (*buffer == nullptr && !InPlace(operand)) {
     *buffer = Allocate<T>(kBlockItems);
     if (!operand.view) std::fill_n(buffer->get(), kBlockItems, T(1));
@@ -210,7 +211,8 @@ absl::Status Form<T>::ReadElements(const Operand& operand, std::unique_ptr<T[]>*
     const T* read = nullptr;
     absl::Status s = ReadChecked(operand, 0, period, buffers_->repeated.get(), &read);
     if (!s.ok()) return s;
-    if (read != buffers_->repeated.get()) std::memcpy(buffers_->repeated.get(), read, period * sizeof(T));
+    if (read != buffers_->repeated.get())
+      std::memcpy(buffers_->repeated.get(), read, period * sizeof(T));
     if (s = CheckValues(operand, buffers_->repeated.get(), 0, period, nullptr); !s.ok()) return s;
   }
   size_t phase = static_cast<size_t>(first_) % period;
@@ -246,10 +248,12 @@ absl::Status Form<T>::GatherRows(const Operand& operand, T* rows) {
 }
 
 template <class T>
-absl::Status Form<T>::ReadRows(const Operand& operand, std::unique_ptr<T[]>* buffer, const T** rows) {
+absl::Status Form<T>::ReadRows(const Operand& operand, std::unique_ptr<T[]>* buffer,
+                               const T** rows) {
   const size_t classes = static_cast<size_t>(call_.classes);
   const bool in_place = call_.units_per_sample == 1 && InPlace(operand);
-  if (*buffer == nullptr && !in_place) *buffer = Allocate<T>(static_cast<size_t>(max_units_) * classes);
+  if (*buffer == nullptr && !in_place)
+    *buffer = Allocate<T>(static_cast<size_t>(max_units_) * classes);
   if (call_.units_per_sample != 1) {
     *rows = buffer->get();
     return GatherRows(operand, buffer->get());
@@ -268,10 +272,12 @@ absl::Status Form<T>::ComputeElements() {
   for (int i = 0; i < 2; ++i) {
     const Operand& operand = call_.operands[i];
     const bool in_place = operand.view && operands[i] != buffers_->operands[i].get();
-    upcoming_.streams[i] = in_place ? reinterpret_cast<const std::byte*>(operands[i]) + n_ * sizeof(T) : nullptr;
+    upcoming_.streams[i] =
+        in_place ? reinterpret_cast<const std::byte*>(operands[i]) + n_ * sizeof(T) : nullptr;
   }
   T* items[kMaxParts] = {};
-  for (int part = 0; part < call_.kernels.elementwise.parts; ++part) items[part] = buffers_->items[part].get();
+  for (int part = 0; part < call_.kernels.elementwise.parts; ++part)
+    items[part] = buffers_->items[part].get();
   const double* parameters = call_.parameters.data();
   if constexpr (sizeof(T) == 4) {
     call_.kernels.elementwise.f32(parameters, operands, n_, items);
@@ -321,7 +327,8 @@ absl::Status Form<T>::Run(int64_t first, int64_t n, ItemBlock<T>* block) {
       buffers_->class_weights_of_items = Allocate<T>(static_cast<size_t>(max_units_));
     }
     for (size_t i = 0; i < n_; ++i) {
-      buffers_->class_weights_of_items[i] = buffers_->class_weights[static_cast<size_t>(buffers_->labels[i])];
+      buffers_->class_weights_of_items[i] =
+          buffers_->class_weights[static_cast<size_t>(buffers_->labels[i])];
     }
     block->class_weights = buffers_->class_weights_of_items.get();
   }
@@ -332,7 +339,8 @@ template <class T>
 bool Form<T>::AddInOnePass(int64_t first, int64_t n, LossSums* sums) {
   if constexpr (sizeof(T) == 8) return false;
   const OnePassKernel kernel = call_.kernels.elementwise.one_pass_f32;
-  if (kernel == nullptr || n != static_cast<int64_t>(kBlockItems) || call_.sample_weight.view) return false;
+  if (kernel == nullptr || n != static_cast<int64_t>(kBlockItems) || call_.sample_weight.view)
+    return false;
   const float* operands[2];
   for (int i = 0; i < 2; ++i) {
     const Operand& operand = call_.operands[i];
@@ -342,7 +350,8 @@ bool Form<T>::AddInOnePass(int64_t first, int64_t n, LossSums* sums) {
   OnePassSum sum;
   sum.top = one_pass_top_;
   kernel(call_.parameters.data(), operands, static_cast<size_t>(n), &sum);
-  // One binade to spare where the guess was too low; it is lowered only where it was too high to prove anything.
+  // One binade to spare where the guess was too low; it is lowered only where it was too high to
+  // prove anything.
   if (sum.measured_top > sum.top) {
     one_pass_top_ = sum.measured_top + 1;
   } else if (!sum.parts.exact) {
@@ -359,19 +368,13 @@ template <class T>
 void Form<T>::StoreItems(std::byte* values) const {
   const T* const weights = call_.sample_weight.view ? buffers_->weights.get() : nullptr;
   const size_t per_unit = items_per_unit();
-  for (size_t unit = 0; unit < n_; ++unit) {
-    const int64_t index = first_ + static_cast<int64_t>(unit);
-    const int64_t sample = index / call_.units_per_sample;
-    const int64_t position = index % call_.units_per_sample;
-    for (size_t c = 0; c < per_unit; ++c) {
-      const size_t i = unit * per_unit + c;
-      const bool ignored =
-          (weights != nullptr && weights[i] == T(0)) || (buffers_->any_ignored && buffers_->ignored[unit] != 0);
-      const T item = ignored ? T(0) : buffers_->items[0][i];
-      const int64_t at =
-          (sample * static_cast<int64_t>(per_unit) + static_cast<int64_t>(c)) * call_.units_per_sample + position;
-      std::memcpy(values + static_cast<size_t>(at) * sizeof(T), &item, sizeof(T));
-    }
+  for (size_t i = 0; i < n_ * per_unit; ++i) {
+    const bool ignored = (weights != nullptr && weights[i] == T(0)) ||
+                         (buffers_->any_ignored && buffers_->ignored[i / per_unit] != 0);
+    const T item = ignored ? T(0) : buffers_->items[0][i];
+    const int64_t at =
+        call_.ItemIndex(first_ * static_cast<int64_t>(per_unit) + static_cast<int64_t>(i));
+    std::memcpy(values + static_cast<size_t>(at) * sizeof(T), &item, sizeof(T));
   }
 }
 

@@ -1,11 +1,13 @@
-// A form computes the items of a loss over a range of a batch: it reads the operands, checks their values, widens
-// them, calls the loss's kernels block by block and hands the items over with their weights.
+// A form computes the items of a loss over a range of a batch: it reads the operands, checks their
+// values, widens them, calls the loss's kernels block by block and hands the items over with their
+// weights.
 //
-// A unit is what a form steps by: an element (element-wise), or a row of classes (row-wise). A unit has one item, or,
-// point-wise, one a class.
+// A unit is what a form steps by: an element (element-wise), or a row of classes (row-wise). A unit
+// has one item, or, point-wise, one a class.
 //
-// A FormCall is made by binding a loss to tensors; it owns no memory of theirs. Forms of one call may run on many
-// threads, each with a Form object of its own; a Form's buffers are reused from block to block.
+// A FormCall is made by binding a loss to tensors; it owns no memory of theirs. Forms of one call
+// may run on many threads, each with a Form object of its own; a Form's buffers are reused from
+// block to block.
 #ifndef LOSSD_LIB_FORMS_FORM_H_
 #define LOSSD_LIB_FORMS_FORM_H_
 
@@ -45,7 +47,8 @@ struct FormCall {
   // Row-wise: an item a class in place of one a row.
   bool pointwise = false;
 
-  std::array<Operand, kMaxOperands> operands;  // element-wise: the formula's; row-wise: predictions, targets
+  std::array<Operand, kMaxOperands>
+      operands;  // element-wise: the formula's; row-wise: predictions, targets
   Operand labels;
   std::optional<int64_t> ignore_index;  // unset: the loss ignores no label
   Operand class_weight;
@@ -56,6 +59,14 @@ struct FormCall {
 
   bool rowwise() const { return kernels.rows.f32 != nullptr; }
   int64_t items_per_unit() const { return pointwise ? classes : 1; }
+  // The row-major index in item shape of an item, counted unit by unit: they differ for point-wise
+  // items of [N,C,...], whose classes are not innermost.
+  int64_t ItemIndex(int64_t item) const {
+    if (!pointwise || units_per_sample == 1) return item;
+    const int64_t unit = item / classes;
+    const int64_t sample = unit / units_per_sample;
+    return (sample * classes + item % classes) * units_per_sample + unit % units_per_sample;
+  }
 };
 
 // T is the compute type.
@@ -69,13 +80,14 @@ class Form {
   // Units that one Run takes at most; ranges of the same call may be cut anywhere between units.
   int64_t max_units() const { return max_units_; }
 
-  // Computes the items of units [first, first + n). The block points into the form's buffers and holds until the next
-  // Run. INVALID_ARGUMENT for a value that breaks its rule, with its place.
+  // Computes the items of units [first, first + n). The block points into the form's buffers and
+  // holds until the next Run. INVALID_ARGUMENT for a value that breaks its rule, with its place.
   absl::Status Run(int64_t first, int64_t n, ItemBlock<T>* block);
 
-  // Adds units [first, first + n) to the sums in one pass over the operands, without storing items; false, and nothing
-  // was added, where that cannot be: the kernels have no such pass, an operand is not in place, a value rule or weights
-  // must be seen to, or the sum could not be proven exact. Then Run and Collect do it.
+  // Adds units [first, first + n) to the sums in one pass over the operands, without storing items;
+  // false, and nothing was added, where that cannot be: the kernels have no such pass, an operand
+  // is not in place, a value rule or weights must be seen to, or the sum could not be proven exact.
+  // Then Run and Collect do it.
   bool AddInOnePass(int64_t first, int64_t n, LossSums* sums);
 
   // Copies the items of the last Run to their places in a tensor of item shape; ignored ones are 0.
@@ -98,7 +110,8 @@ class Form {
   absl::Status ReadElements(const Operand& operand, std::unique_ptr<T[]>* buffer, const T** values);
   absl::Status ReadRows(const Operand& operand, std::unique_ptr<T[]>* buffer, const T** rows);
   absl::Status GatherRows(const Operand& operand, T* rows);
-  absl::Status ReadChecked(const Operand& operand, int64_t first, size_t n, T* buffer, const T** values);
+  absl::Status ReadChecked(const Operand& operand, int64_t first, size_t n, T* buffer,
+                           const T** values);
   // `weights` of the values: where one is 0 the value is not checked; null: all are.
   absl::Status CheckValues(const Operand& operand, const T* values, int64_t first, size_t n,
                            const T* weights) const;

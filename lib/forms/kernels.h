@@ -1,8 +1,9 @@
 // What a loss's family hands to the forms: function pointers over small blocks, for f32 and f64.
 //
-// A kernel sees at most a block, contiguous, of the compute type; where it came from (pieces, f16, integers,
-// pixels of an image) is the forms' business. Pointers need no alignment beyond a byte. Kernels neither
-// allocate nor fail, and write the canonical NaN only. Thread-safe: kernels hold no state.
+// A kernel sees at most a block, contiguous, of the compute type; where it came from (pieces, f16,
+// integers, pixels of an image) is the forms' business. Pointers need no alignment beyond a byte.
+// Kernels neither allocate nor fail, and write the canonical NaN only. Thread-safe: kernels hold no
+// state.
 #ifndef LOSSD_LIB_FORMS_KERNELS_H_
 #define LOSSD_LIB_FORMS_KERNELS_H_
 
@@ -26,9 +27,10 @@ using ElementwiseKernel = void (*)(const double* parameters, const T* const* ope
 
 // Adds the items of a block as they are computed, without storing them.
 struct OnePassSum {
-  int top = 0;             // in: every item is taken to be below 2^top in magnitude
-  ExactParts parts;        // out: their exact sum; `exact` is false if `top` did not let it be proven
-  int measured_top = 0;    // out: every item is below 2^measured_top; beyond any double for a NaN or an infinity
+  int top = 0;       // in: every item is taken to be below 2^top in magnitude
+  ExactParts parts;  // out: their exact sum; `exact` is false if `top` did not let it be proven
+  int measured_top =
+      0;  // out: every item is below 2^measured_top; beyond any double for a NaN or an infinity
 };
 // For f32 and n a multiple of 64 up to kBlockItems.
 using OnePassKernel = void (*)(const double* parameters, const float* const* operands, size_t n,
@@ -47,10 +49,10 @@ template <class T>
 struct RowBlock {
   size_t rows;
   size_t classes;
-  const T* predictions;         // [rows, classes]: logits, log_probs or probs
-  const T* targets;             // [rows, classes], or null
-  const int64_t* labels;        // [rows], each in [0, classes), or null
-  const T* class_weights;       // [classes], or null
+  const T* predictions;    // [rows, classes]: logits, log_probs or probs
+  const T* targets;        // [rows, classes], or null
+  const int64_t* labels;   // [rows], each in [0, classes), or null
+  const T* class_weights;  // [classes], or null
 };
 
 // items[row], or items[row * classes + class] for a pointwise kernel.

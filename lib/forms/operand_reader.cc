@@ -53,7 +53,8 @@ size_t ConvertIntegers(const std::byte* bytes, size_t n, T* to) {
     to[i] = static_cast<T>(value);
     if constexpr (sizeof(Raw) >= 4) {
       // 2^63 itself does not convert back.
-      const bool exact = to[i] < T(0x1p63) && static_cast<int64_t>(to[i]) == static_cast<int64_t>(value);
+      const bool exact =
+          to[i] < T(0x1p63) && static_cast<int64_t>(to[i]) == static_cast<int64_t>(value);
       if (!exact && inexact == n) inexact = i;
     }
   }
@@ -155,7 +156,8 @@ void ReadLabels(const TensorView& view, int64_t first, size_t n, int64_t* labels
 double ReadElement(const TensorView& view, int64_t index) {
   double value = 0;
   int64_t inexact = -1;
-  return LoadRaw<double>(reinterpret_cast<const std::byte*>(ReadRun<double>(view, index, 1, &value, &inexact)), 0);
+  return LoadRaw<double>(
+      reinterpret_cast<const std::byte*>(ReadRun<double>(view, index, 1, &value, &inexact)), 0);
 }
 
 }  // namespace lossd

@@ -11,10 +11,10 @@
 
 namespace lossd {
 
-// Elements [first, first + n) as T (float or double): a pointer to where they lie if they are of T and in one run,
-// else `buffer` (n of T), filled. f16, bf16 and f32 widen, which is exact. For an integer that T cannot hold exactly,
-// *inexact is set to its index in the run (the first); else it is left alone. f64 rounds to f32, which is
-// for sample weights only: any other f64 makes T double.
+// Elements [first, first + n) as T (float or double): a pointer to where they lie if they are of T
+// and in one run, else `buffer` (n of T), filled. f16, bf16 and f32 widen, which is exact. For an
+// integer that T cannot hold exactly, *inexact is set to its index in the run (the first); else it
+// is left alone. f64 rounds to f32, which is for sample weights only: any other f64 makes T double.
 template <class T>
 const T* ReadRun(const TensorView& view, int64_t first, size_t n, T* buffer, int64_t* inexact);
 

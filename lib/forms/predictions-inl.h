@@ -1,5 +1,5 @@
-// Predictions of classes as they come: logits, log_probs or probs. Each gives -log p of the classes of a row, for a
-// vector of them and for one, and the vector and the scalar have the same bits.
+// Predictions of classes as they come: logits, log_probs or probs. Each gives -log p of the classes
+// of a row, for a vector of them and for one, and the vector and the scalar have the same bits.
 #if defined(LOSSD_LIB_FORMS_PREDICTIONS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_LIB_FORMS_PREDICTIONS_INL_H_
 #undef LOSSD_LIB_FORMS_PREDICTIONS_INL_H_

@@ -1,5 +1,5 @@
-// The row-wise form: loops over rows of classes, sums over the classes of a row in one fixed layout, and the
-// running log-sum-exp.
+// The row-wise form: loops over rows of classes, sums over the classes of a row in one fixed
+// layout, and the running log-sum-exp.
 //
 // A formula is a struct template over the compute type:
 //
@@ -8,9 +8,10 @@
 //     T Row(const RowBlock<T>& block, size_t row) const;
 //   };
 //
-// The layout of every sum over classes is part of the arithmetic: chunks of 4,096 classes, combined in class
-// order; in a chunk 32 virtual lanes (class mod 32), added up in groups of 8 steps; then one tree over the
-// lanes, i + (i + 16), + 8, + 4, + 2, + 1. It is the same for any vector length, and the tail adds zeros.
+// The layout of every sum over classes is part of the arithmetic: chunks of 4,096 classes, combined
+// in class order; in a chunk 32 virtual lanes (class mod 32), added up in groups of 8 steps; then
+// one tree over the lanes, i + (i + 16), + 8, + 4, + 2, + 1. It is the same for any vector length,
+// and the tail adds zeros.
 #if defined(LOSSD_LIB_FORMS_ROWWISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_LIB_FORMS_ROWWISE_INL_H_
 #undef LOSSD_LIB_FORMS_ROWWISE_INL_H_
@@ -34,7 +35,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 inline constexpr size_t kClassChunk = 4096;
 inline constexpr size_t kVirtualLanes = 32;
 inline constexpr size_t kGroupSteps = 8;
-// Bytes ahead that are prefetched while a chunk is summed: about a chunk, in time for the next one's maximum.
+// Bytes ahead that are prefetched while a chunk is summed: about a chunk, in time for the next
+// one's maximum.
 inline constexpr size_t kRowPrefetchBytes = 16384;
 
 // A value that may lie at any address.
@@ -104,8 +106,9 @@ HWY_INLINE hn::Vec<D> LoadClasses(D d, const T* p, size_t count, T fill) {
 #endif
 }
 
-// Sum over the classes [0, n), n <= kClassChunk, in the fixed layout. add(d, sum, i, count) is the vector `sum` with the
-// terms of classes i, i + 1, ... added; lanes from `count` on may hold anything.
+// Sum over the classes [0, n), n <= kClassChunk, in the fixed layout. add(d, sum, i, count) is the
+// vector `sum` with the terms of classes i, i + 1, ... added; lanes from `count` on may hold
+// anything.
 template <class T, class Add>
 HWY_INLINE T AddChunk(size_t n, const Add& add) {
   const hn::ScalableTag<T> d;
@@ -117,7 +120,8 @@ HWY_INLINE T AddChunk(size_t n, const Add& add) {
   for (size_t v = 0; v < kVectors; ++v) total[v] = group[v] = hn::Zero(d);
   size_t i = 0;
   while (i + kVirtualLanes <= n) {
-    for (size_t step = 0; step < kGroupSteps && i + kVirtualLanes <= n; ++step, i += kVirtualLanes) {
+    for (size_t step = 0; step < kGroupSteps && i + kVirtualLanes <= n;
+         ++step, i += kVirtualLanes) {
       for (size_t v = 0; v < kVectors; ++v) group[v] = add(d, group[v], i + v * kLanes, kLanes);
     }
     for (size_t v = 0; v < kVectors; ++v) {
@@ -141,16 +145,15 @@ HWY_INLINE T SumRow(size_t classes, const Term& term) {
   T sum = 0;
   for (size_t start = 0; start < classes; start += kClassChunk) {
     const size_t n = HWY_MIN(classes - start, kClassChunk);
-    sum += AddChunk<T>(n, [&](auto d, auto group, size_t i, size_t count) HWY_ATTR {
-      return hn::Add(group, term(d, start + i, count));
-    });
+    sum += AddChunk<T>(n, [&](auto d, auto group, size_t i, size_t count)
+                              HWY_ATTR { return hn::Add(group, term(d, start + i, count)); });
   }
   return sum;
 }
 
-// What a softmax needs of a row, kept so that nothing cancels: the classes at the maximum apart from the rest.
-// log sum exp(x) = max + log1p((at_max - 1) + rest), and both terms of (max - x_j) + log1p(...) are
-// at least 0.
+// What a softmax needs of a row, kept so that nothing cancels: the classes at the maximum apart
+// from the rest. log sum exp(x) = max + log1p((at_max - 1) + rest), and both terms of (max - x_j) +
+// log1p(...) are at least 0.
 template <class T>
 struct LogSumExp {
   T max;     // largest logit

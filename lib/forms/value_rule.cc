@@ -14,7 +14,8 @@ T Load(const T* p) {
   return value;
 }
 
-// Blocks of 64 are judged without a branch a value, which vectorises; the first bad block is then searched.
+// Blocks of 64 are judged without a branch a value, which vectorises; the first bad block is then
+// searched.
 template <class T, class Valid>
 size_t FirstWhereNot(const T* values, size_t n, const Valid& valid) {
   constexpr size_t kBlock = 64;
@@ -43,8 +44,8 @@ size_t FirstInvalidOf(ValueRule rule, const T* values, size_t n) {
     case ValueRule::kNonNegative:
       return FirstWhereNot(values, n, [](T v) { return v >= T(0); });
     case ValueRule::kFiniteNonNegative:
-      return FirstWhereNot(
-          values, n, [](T v) { return (v >= T(0)) & (v <= std::numeric_limits<T>::max()); });
+      return FirstWhereNot(values, n,
+                           [](T v) { return (v >= T(0)) & (v <= std::numeric_limits<T>::max()); });
   }
   return n;
 }

@@ -12,10 +12,10 @@ enum class ValueRule {
   kAny,
   kUnitInterval,  // 0 to 1
   kZeroOrOne,
-  kPlusMinusOne,      // -1 or +1
-  kNonNegative,       // 0 or above; NaN is neither
+  kPlusMinusOne,       // -1 or +1
+  kNonNegative,        // 0 or above; NaN is neither
   kFiniteNonNegative,  // weights
-  kLabel,             // 0 to C - 1, or ignore_index
+  kLabel,              // 0 to C - 1, or ignore_index
 };
 
 // For people, e.g. "-1 or +1"; empty for kAny.

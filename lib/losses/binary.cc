@@ -1,8 +1,8 @@
 // The binary and margin family.
 //
-// With logits x, log p = -softplus(-x) and log(1 - p) = -softplus(x), softplus(x) = max(x, 0) + log(1 + e^-|x|): every
-// term is at least 0, so nothing cancels. A term whose factor is 0 is 0, also where the logarithm is
-// infinite.
+// With logits x, log p = -softplus(-x) and log(1 - p) = -softplus(x), softplus(x) = max(x, 0) +
+// log(1 + e^-|x|): every term is at least 0, so nothing cancels. A term whose factor is 0 is 0,
+// also where the logarithm is infinite.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "lib/losses/binary.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
@@ -152,7 +152,9 @@ struct Balanced {
   static constexpr int kOperands = 2;
   T beta, rest_of_beta, scale;
   explicit Balanced(const double* p)
-      : beta(static_cast<T>(p[0])), rest_of_beta(static_cast<T>(1 - p[0])), scale(UnitScale<T>(p[1])) {}
+      : beta(static_cast<T>(p[0])),
+        rest_of_beta(static_cast<T>(1 - p[0])),
+        scale(UnitScale<T>(p[1])) {}
   template <class D, class V>
   V Item(D d, V prediction, V y) const {
     const NegLogs<V> logs = Prediction::Logs(d, prediction);
@@ -188,8 +190,8 @@ using BalancedPartsLogits = BalancedParts<T, FromLogits>;
 template <class T>
 using BalancedPartsProbs = BalancedParts<T, FromProbs>;
 
-// 1 - p_t is formed as y (1 - p) + (1 - y) p: two terms of at least 0, so that it keeps its digits where p_t is near 1.
-// The power multiplies its relative error by gamma.
+// 1 - p_t is formed as y (1 - p) + (1 - y) p: two terms of at least 0, so that it keeps its digits
+// where p_t is near 1. The power multiplies its relative error by gamma.
 template <class T>
 struct FocalPower {
   T gamma;
@@ -313,11 +315,13 @@ struct MarginRanking {
 constexpr ShapeRule kElements = ShapeRule::kElements;
 constexpr Input kLogits = {"logits", kElements, TypeRule::kFloating, ValueRule::kAny, false};
 constexpr Input kProbs = {"probs", kElements, TypeRule::kFloating, ValueRule::kAny, false};
-constexpr Input kTargets = {"targets", kElements, TypeRule::kTarget, ValueRule::kUnitInterval, false};
+constexpr Input kTargets = {"targets", kElements, TypeRule::kTarget, ValueRule::kUnitInterval,
+                            false};
 constexpr Input kSigns = {"targets", kElements, TypeRule::kTarget, ValueRule::kPlusMinusOne, false};
 constexpr Input kPosWeight = {"pos_weight", ShapeRule::kLastDimension, TypeRule::kFloating,
                               ValueRule::kAny, true};
-constexpr Input kPredictions = {"predictions", kElements, TypeRule::kFloating, ValueRule::kAny, false};
+constexpr Input kPredictions = {"predictions", kElements, TypeRule::kFloating, ValueRule::kAny,
+                                false};
 constexpr Input kDistances = {"distances", kElements, TypeRule::kFloating, ValueRule::kAny, false};
 constexpr Input kFirst = {"first", kElements, TypeRule::kFloating, ValueRule::kAny, false};
 constexpr Input kSecond = {"second", kElements, TypeRule::kFloating, ValueRule::kAny, false};
@@ -325,24 +329,27 @@ constexpr Input kSecond = {"second", kElements, TypeRule::kFloating, ValueRule::
 constexpr Input kLogitsTargets[] = {kLogits, kTargets};
 constexpr Input kLogitsTargetsWeight[] = {kLogits, kTargets, kPosWeight};
 constexpr Input kProbsTargets[] = {kProbs, kTargets};
-constexpr Input kLabels = {"labels", ShapeRule::kPositions, TypeRule::kLabel, ValueRule::kLabel, false};
+constexpr Input kLabels = {"labels", ShapeRule::kPositions, TypeRule::kLabel, ValueRule::kLabel,
+                           false};
 constexpr Input kClassWeight = {"class_weight", ShapeRule::kClassVector, TypeRule::kFloating,
                                 ValueRule::kAny, true};
 constexpr Input kLogitsLabels[] = {
-    {"logits", ShapeRule::kRows, TypeRule::kFloating, ValueRule::kAny, false}, kLabels, kClassWeight};
+    {"logits", ShapeRule::kRows, TypeRule::kFloating, ValueRule::kAny, false},
+    kLabels,
+    kClassWeight};
 constexpr Input kProbsLabels[] = {
-    {"probs", ShapeRule::kRows, TypeRule::kFloating, ValueRule::kAny, false}, kLabels, kClassWeight};
+    {"probs", ShapeRule::kRows, TypeRule::kFloating, ValueRule::kAny, false},
+    kLabels,
+    kClassWeight};
 constexpr Input kPredictionsSigns[] = {kPredictions, kSigns};
 constexpr Input kDistancesSigns[] = {kDistances, kSigns};
 constexpr Input kRanking[] = {kFirst, kSecond, kSigns};
 
 constexpr ItemKind kItem = ItemKind::kElement;
-constexpr Signature kBceSignatures[] = {
-    {kLogitsTargetsWeight, kItem, Elementwise<BceLogits>()},
-    {kProbsTargets, kItem, Elementwise<BceProbs>()}};
-constexpr Signature kWeightedSignatures[] = {
-    {kLogitsTargets, kItem, Elementwise<WeightedLogits>()},
-    {kProbsTargets, kItem, Elementwise<WeightedProbs>()}};
+constexpr Signature kBceSignatures[] = {{kLogitsTargetsWeight, kItem, Elementwise<BceLogits>()},
+                                        {kProbsTargets, kItem, Elementwise<BceProbs>()}};
+constexpr Signature kWeightedSignatures[] = {{kLogitsTargets, kItem, Elementwise<WeightedLogits>()},
+                                             {kProbsTargets, kItem, Elementwise<WeightedProbs>()}};
 
 template <template <class> class Parts>
 constexpr Pooling kBalancedPooling = {lossd::binary::BetaIsUnset, Elementwise<Parts>(),
@@ -358,22 +365,20 @@ constexpr Signature FocalRowsSignature(TableSpan<Input> inputs) {
   signature.unused_parameters = 1 << 1;
   return signature;
 }
-constexpr Signature kFocalSignatures[] = {
-    {kLogitsTargets, kItem, Elementwise<FocalLogits>()},
-    {kProbsTargets, kItem, Elementwise<FocalProbs>()},
-    FocalRowsSignature<FocalLogitsRows>(kLogitsLabels),
-    FocalRowsSignature<FocalProbsRows>(kProbsLabels)};
+constexpr Signature kFocalSignatures[] = {{kLogitsTargets, kItem, Elementwise<FocalLogits>()},
+                                          {kProbsTargets, kItem, Elementwise<FocalProbs>()},
+                                          FocalRowsSignature<FocalLogitsRows>(kLogitsLabels),
+                                          FocalRowsSignature<FocalProbsRows>(kProbsLabels)};
 constexpr Signature kHingeSignatures[] = {{kPredictionsSigns, kItem, Elementwise<Hinge>()}};
 constexpr Signature kSoftMarginSignatures[] = {
     {kPredictionsSigns, kItem, Elementwise<SoftMargin>()}};
 constexpr Signature kHingeEmbeddingSignatures[] = {
     {kDistancesSigns, kItem, Elementwise<HingeEmbedding>()}};
-constexpr Signature kMarginRankingSignatures[] = {
-    {kRanking, kItem, Elementwise<MarginRanking>()}};
+constexpr Signature kMarginRankingSignatures[] = {{kRanking, kItem, Elementwise<MarginRanking>()}};
 
 constexpr double kMax = 1.7976931348623157e308;
-constexpr Parameter kUnit = {"unit", ParameterType::kUnit, kUnitNats, kUnitNats, kUnitBits, false,
-                             "unit of the logarithms"};
+constexpr Parameter kUnit = {"unit", ParameterType::kUnit,    kUnitNats, kUnitNats, kUnitBits,
+                             false,  "unit of the logarithms"};
 constexpr Parameter kBceParameters[] = {kUnit};
 constexpr Parameter kWeightedParameters[] = {
     {"weight", ParameterType::kDouble, 1, 0, kMax, false, "weight of the positive part"}, kUnit};
@@ -389,31 +394,42 @@ constexpr Parameter kFocalParameters[] = {
 constexpr Parameter kHingeParameters[] = {
     {"margin", ParameterType::kDouble, 1, -kMax, kMax, false, "where the loss becomes 0"},
     {"squared", ParameterType::kBool, 0, 0, 1, false, "square the item"}};
-constexpr Parameter kHingeEmbeddingParameters[] = {
-    {"margin", ParameterType::kDouble, 1, -kMax, kMax, false, "distance from which dissimilar pairs cost 0"}};
-constexpr Parameter kMarginRankingParameters[] = {
-    {"margin", ParameterType::kDouble, 0, -kMax, kMax, false, "lead that the higher one must have"}};
+constexpr Parameter kHingeEmbeddingParameters[] = {{"margin", ParameterType::kDouble, 1, -kMax,
+                                                    kMax, false,
+                                                    "distance from which dissimilar pairs cost 0"}};
+constexpr Parameter kMarginRankingParameters[] = {{"margin", ParameterType::kDouble, 0, -kMax, kMax,
+                                                   false, "lead that the higher one must have"}};
 
 constexpr char kFamily[] = "binary";
 constexpr LossRow kRows[] = {
     {"binary_cross_entropy", kFamily, "cross-entropy of a binary target",
-     "-[w y log p + (1 - y) log(1 - p)], w = pos_weight or 1; with probs the logarithms are clamped at -100",
+     "-[w y log p + (1 - y) log(1 - p)], w = pos_weight or 1; with probs the logarithms are "
+     "clamped at -100",
      "torch.nn.functional.binary_cross_entropy, binary_cross_entropy_with_logits", kBceParameters,
      kBceSignatures},
     {"weighted_binary_cross_entropy", kFamily, "binary cross-entropy with weighted positives",
-     "-[weight y log p + (1 - y) log(1 - p)]", "definition", kWeightedParameters, kWeightedSignatures},
-    {"balanced_binary_cross_entropy", kFamily, "binary cross-entropy balanced by the share of positives",
-     "-[b y log p + (1 - b)(1 - y) log(1 - p)]", "definition", kBalancedParameters, kBalancedSignatures},
+     "-[weight y log p + (1 - y) log(1 - p)]", "definition", kWeightedParameters,
+     kWeightedSignatures},
+    {"balanced_binary_cross_entropy", kFamily,
+     "binary cross-entropy balanced by the share of positives",
+     "-[b y log p + (1 - b)(1 - y) log(1 - p)]", "definition", kBalancedParameters,
+     kBalancedSignatures},
     {"focal", kFamily, "cross-entropy with easy items scaled down",
      "BCE (1 - p_t)^gamma (alpha y + (1 - alpha)(1 - y)), p_t = p y + (1 - p)(1 - y); with labels "
      "-(1 - p_y)^gamma log p_y",
      "torchvision.ops.sigmoid_focal_loss; Lin et al. 2017", kFocalParameters, kFocalSignatures},
-    {"hinge", kFamily, "hinge loss of a signed target", "max(0, margin - y p), or its square", "definition",
-     kHingeParameters, kHingeSignatures},
-    {"soft_margin", kFamily, "logistic loss of a signed target", "log(1 + exp(-y p))",
-     "torch.nn.functional.soft_margin_loss", {}, kSoftMarginSignatures},
-    {"hinge_embedding", kFamily, "hinge loss on distances", "d if y = 1; max(0, margin - d) if y = -1",
-     "torch.nn.functional.hinge_embedding_loss", kHingeEmbeddingParameters, kHingeEmbeddingSignatures},
+    {"hinge", kFamily, "hinge loss of a signed target", "max(0, margin - y p), or its square",
+     "definition", kHingeParameters, kHingeSignatures},
+    {"soft_margin",
+     kFamily,
+     "logistic loss of a signed target",
+     "log(1 + exp(-y p))",
+     "torch.nn.functional.soft_margin_loss",
+     {},
+     kSoftMarginSignatures},
+    {"hinge_embedding", kFamily, "hinge loss on distances",
+     "d if y = 1; max(0, margin - d) if y = -1", "torch.nn.functional.hinge_embedding_loss",
+     kHingeEmbeddingParameters, kHingeEmbeddingSignatures},
     {"margin_ranking", kFamily, "hinge loss of the order of two predictions",
      "max(0, -y (first - second) + margin)", "torch.nn.functional.margin_ranking_loss",
      kMarginRankingParameters, kMarginRankingSignatures},

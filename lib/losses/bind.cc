@@ -22,21 +22,25 @@ std::string_view TensorOf(const LossSpec& spec, const NamedTensors& inputs, std:
 }
 
 bool HasInput(const Signature& signature, std::string_view role) {
-  return std::ranges::any_of(signature.inputs, [role](const Input& input) { return input.name == role; });
+  return std::ranges::any_of(signature.inputs,
+                             [role](const Input& input) { return input.name == role; });
 }
 
 absl::Status CheckBindings(const LossSpec& spec, const NamedTensors& inputs) {
   for (const auto& [role, tensor] : spec.inputs) {
     const std::string path = spec.path + "." + InputPath(role);
-    const bool known = role == kSampleWeight || std::ranges::any_of(spec.row->signatures, [&role = role](const auto& s) {
+    const bool known = role == kSampleWeight ||
+                       std::ranges::any_of(spec.row->signatures, [&role = role](const auto& s) {
                          return HasInput(s, role);
                        });
     if (!known) {
-      return InvalidArgument("UNKNOWN_INPUT", path, std::string(spec.row->name) + " has no input " + role);
+      return InvalidArgument("UNKNOWN_INPUT", path,
+                             std::string(spec.row->name) + " has no input " + role);
     }
     if (!inputs.contains(tensor)) {
-      return InvalidArgument("MISSING_INPUT", path,
-                             std::string(spec.row->name) + ": no tensor " + tensor + " was uploaded");
+      return InvalidArgument(
+          "MISSING_INPUT", path,
+          std::string(spec.row->name) + ": no tensor " + tensor + " was uploaded");
     }
   }
   return absl::OkStatus();
@@ -46,7 +50,8 @@ std::vector<std::string> MissingInputs(const Signature& signature, const LossSpe
                                        const NamedTensors& inputs) {
   std::vector<std::string> missing;
   for (const Input& input : signature.inputs) {
-    if (!input.optional && TensorOf(spec, inputs, input.name).empty()) missing.push_back(input.name);
+    if (!input.optional && TensorOf(spec, inputs, input.name).empty())
+      missing.push_back(input.name);
   }
   return missing;
 }
@@ -74,9 +79,9 @@ absl::Status AmbiguousError(const LossSpec& spec, const Signature& a, const Sign
     return std::string();
   };
   return InvalidArgument("AMBIGUOUS_INPUT", spec.path + ".inputs",
-                         std::string(spec.row->name) + ": " + only_in(a, b) + " and " + only_in(b, a) +
-                             " are both present; bind one in inputs, e.g. {\"" + only_in(a, b) + "\": \"" +
-                             only_in(a, b) + "\"}");
+                         std::string(spec.row->name) + ": " + only_in(a, b) + " and " +
+                             only_in(b, a) + " are both present; bind one in inputs, e.g. {\"" +
+                             only_in(a, b) + "\": \"" + only_in(a, b) + "\"}");
 }
 
 absl::StatusOr<const Signature*> ChooseSignature(const LossSpec& spec, const NamedTensors& inputs) {
@@ -89,7 +94,8 @@ absl::StatusOr<const Signature*> ChooseSignature(const LossSpec& spec, const Nam
     if (!takes_bindings) continue;
     std::vector<std::string> missing = MissingInputs(signature, spec, inputs);
     if (!missing.empty()) {
-      if (fewest_missing.empty() || missing.size() < fewest_missing.size()) fewest_missing = missing;
+      if (fewest_missing.empty() || missing.size() < fewest_missing.size())
+        fewest_missing = missing;
       continue;
     }
     if (chosen != nullptr) return AmbiguousError(spec, *chosen, signature);
@@ -98,7 +104,8 @@ absl::StatusOr<const Signature*> ChooseSignature(const LossSpec& spec, const Nam
   if (chosen != nullptr) return chosen;
   if (fewest_missing.empty()) {
     return InvalidArgument("AMBIGUOUS_INPUT", spec.path + ".inputs",
-                           std::string(spec.row->name) + ": the bound inputs do not go together; expected " +
+                           std::string(spec.row->name) +
+                               ": the bound inputs do not go together; expected " +
                                DescribeSignatures(*spec.row));
   }
   return InvalidArgument("MISSING_INPUT", InputPath(fewest_missing.front()),
@@ -106,17 +113,19 @@ absl::StatusOr<const Signature*> ChooseSignature(const LossSpec& spec, const Nam
                              " was not uploaded; expected " + DescribeSignatures(*spec.row));
 }
 
-absl::Status CheckType(const LossSpec& spec, std::string_view tensor, TypeRule rule, DataType type) {
+absl::Status CheckType(const LossSpec& spec, std::string_view tensor, TypeRule rule,
+                       DataType type) {
   if (Accepts(rule, type)) return absl::OkStatus();
   return InvalidArgument("DTYPE_MISMATCH", InputPath(tensor) + ".dtype",
-                         std::string(spec.row->name) + ": expected " + DescribeTypes(rule) + ", got " +
-                             std::string(Name(type)));
+                         std::string(spec.row->name) + ": expected " + DescribeTypes(rule) +
+                             ", got " + std::string(Name(type)));
 }
 
 absl::Status ShapeError(const LossSpec& spec, std::string_view tensor, const std::string& expected,
                         const Shape& shape) {
-  return InvalidArgument("SHAPE_MISMATCH", InputPath(tensor) + ".shape",
-                         std::string(spec.row->name) + ": expected " + expected + ", got " + shape.ToString());
+  return InvalidArgument(
+      "SHAPE_MISMATCH", InputPath(tensor) + ".shape",
+      std::string(spec.row->name) + ": expected " + expected + ", got " + shape.ToString());
 }
 
 // The shapes that the inputs of a signature agree on.
@@ -146,14 +155,15 @@ class ShapeChecker {
   const Shape& main() const { return *main_; }
 
  private:
-  absl::Status Agree(const Input& input, std::string_view tensor, const Shape& shape, int minimum_rank,
-                     int maximum_rank) {
+  absl::Status Agree(const Input& input, std::string_view tensor, const Shape& shape,
+                     int minimum_rank, int maximum_rank) {
     if (main_.has_value()) return Expect(tensor, *main_, shape);
     if (shape.rank() < minimum_rank || shape.rank() > maximum_rank) {
       return ShapeError(spec_, tensor, Describe(input.shape), shape);
     }
     if (input.shape != ShapeRule::kElements && shape[1] < 1) {
-      return ShapeError(spec_, tensor, std::string(Describe(input.shape)) + " with C of at least 1", shape);
+      return ShapeError(spec_, tensor, std::string(Describe(input.shape)) + " with C of at least 1",
+                        shape);
     }
     main_ = shape;
     return absl::OkStatus();
@@ -176,10 +186,10 @@ absl::Status CheckUnusedParameters(const LossSpec& spec, const Signature& signat
                             (spec.parameters[i] != spec.parameters[i] &&
                              parameter.default_value != parameter.default_value);
     if (is_default) continue;
-    return InvalidArgument("UNUSED_PARAMETER", spec.path + "." + spec.row->name + "." + parameter.name,
-                           std::string(spec.row->name) + ": " + parameter.name + " means nothing with " +
-                               signature.inputs[0].name + " and " + signature.inputs[1].name +
-                               "; leave it out");
+    return InvalidArgument(
+        "UNUSED_PARAMETER", spec.path + "." + spec.row->name + "." + parameter.name,
+        std::string(spec.row->name) + ": " + parameter.name + " means nothing with " +
+            signature.inputs[0].name + " and " + signature.inputs[1].name + "; leave it out");
   }
   return absl::OkStatus();
 }
@@ -239,7 +249,8 @@ absl::Status BindSampleWeight(const LossSpec& spec, const NamedTensors& inputs, 
   if (absl::Status s = CheckType(spec, tensor, TypeRule::kTarget, view.dtype()); !s.ok()) return s;
   const bool item_shaped = view.shape() == bound->item_shape;
   if (!item_shaped && !(view.shape() == Shape{samples})) {
-    return ShapeError(spec, tensor, Shape{samples}.ToString() + " or " + bound->item_shape.ToString(),
+    return ShapeError(spec, tensor,
+                      Shape{samples}.ToString() + " or " + bound->item_shape.ToString(),
                       view.shape());
   }
   bound->call.sample_weight = {std::string(tensor), view, ValueRule::kFiniteNonNegative, false};
@@ -281,8 +292,8 @@ absl::StatusOr<BoundLoss> Bind(const LossSpec& spec, const NamedTensors& inputs)
     call.ignore_index = static_cast<int64_t>(spec.parameters[index]);
   }
   call.class_weight_in_denominator = bound.signature->class_weight_in_denominator;
-  bound.pooled =
-      bound.signature->pooling.wanted != nullptr && bound.signature->pooling.wanted(spec.parameters.data());
+  bound.pooled = bound.signature->pooling.wanted != nullptr &&
+                 bound.signature->pooling.wanted(spec.parameters.data());
   call.kernels = bound.pooled     ? bound.signature->pooling.kernels
                  : call.pointwise ? bound.signature->pointwise_kernels
                                   : bound.signature->kernels;
@@ -298,7 +309,8 @@ bool IsConstantInput(const LossRow& row, std::string_view input) {
   for (const Signature& signature : row.signatures) {
     for (const Input& candidate : signature.inputs) {
       if (candidate.name != input) continue;
-      return candidate.shape == ShapeRule::kClassVector || candidate.shape == ShapeRule::kLastDimension;
+      return candidate.shape == ShapeRule::kClassVector ||
+             candidate.shape == ShapeRule::kLastDimension;
     }
   }
   return false;

@@ -1,5 +1,5 @@
-// Binding: one loss as asked for, and the tensors uploaded, become a call that a backend can run. All checks of
-// names, shapes and types are here; values are checked as they are read.
+// Binding: one loss as asked for, and the tensors uploaded, become a call that a backend can run.
+// All checks of names, shapes and types are here; values are checked as they are read.
 //
 // Thread-safety: pure functions. A BoundLoss views the tensors' memory and owns none.
 #ifndef LOSSD_LIB_LOSSES_BIND_H_

@@ -1,5 +1,6 @@
-// The catalogue: every loss, in one order. Rows keep their addresses and indices for the life of the program.
-// Thread-safe. The first use fetches the kernel tables, so InitCpuTarget comes before it.
+// The catalogue: every loss, in one order. Rows keep their addresses and indices for the life of
+// the program. Thread-safe. The first use fetches the kernel tables, so InitCpuTarget comes before
+// it.
 #ifndef LOSSD_LIB_LOSSES_CATALOGUE_H_
 #define LOSSD_LIB_LOSSES_CATALOGUE_H_
 
@@ -10,7 +11,8 @@
 
 namespace lossd {
 
-// Bits of results and states are equal within one revision. A change of any bit of any loss is a new one.
+// Bits of results and states are equal within one revision. A change of any bit of any loss is a
+// new one.
 inline constexpr int kArithmeticRevision = 1;
 
 class Catalogue {

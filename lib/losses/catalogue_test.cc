@@ -18,11 +18,12 @@ namespace {
 TEST(Catalogue, HasTheLossesOfItsFamilies) {
   std::set<std::string> names;
   for (const LossRow& row : Catalogue::Get().rows()) names.insert(row.name);
-  EXPECT_THAT(names,
-              ::testing::ElementsAre("balanced_binary_cross_entropy", "binary_cross_entropy", "cross_entropy", "entropy",
-                                     "focal", "gaussian_nll", "hinge", "hinge_embedding", "huber", "kl_divergence",
-                                     "log_cosh", "mae", "margin_ranking", "mean_bias", "mse", "poisson_nll", "quantile",
-                                     "smooth_l1", "soft_margin", "weighted_binary_cross_entropy", "zero_one"));
+  EXPECT_THAT(names, ::testing::ElementsAre("balanced_binary_cross_entropy", "binary_cross_entropy",
+                                            "cross_entropy", "entropy", "focal", "gaussian_nll",
+                                            "hinge", "hinge_embedding", "huber", "kl_divergence",
+                                            "log_cosh", "mae", "margin_ranking", "mean_bias", "mse",
+                                            "poisson_nll", "quantile", "smooth_l1", "soft_margin",
+                                            "weighted_binary_cross_entropy", "zero_one"));
 }
 
 TEST(Catalogue, FindsByName) {
@@ -51,9 +52,10 @@ TEST(Catalogue, EveryRowDescribesItself) {
       EXPECT_NE(DescribeBounds(parameter), "");
       EXPECT_LE(parameter.minimum, parameter.maximum);
       const bool unset = parameter.default_value != parameter.default_value;
-      EXPECT_TRUE(unset || (parameter.default_value >= parameter.minimum &&
-                            parameter.default_value <= parameter.maximum &&
-                            !(parameter.above_minimum && parameter.default_value == parameter.minimum)));
+      EXPECT_TRUE(unset ||
+                  (parameter.default_value >= parameter.minimum &&
+                   parameter.default_value <= parameter.maximum &&
+                   !(parameter.above_minimum && parameter.default_value == parameter.minimum)));
       EXPECT_EQ(FindParameter(row, parameter.name), &parameter - row.parameters.begin());
     }
     EXPECT_EQ(FindParameter(row, "no_such"), -1);
@@ -77,7 +79,8 @@ TEST(Catalogue, SignaturesFitTheirKernels) {
       for (const Input& input : signature.inputs) {
         EXPECT_STRNE(input.name, kSampleWeight);
         EXPECT_EQ(input.type == TypeRule::kLabel, input.values == ValueRule::kLabel);
-        operands += input.shape != ShapeRule::kPositions && input.shape != ShapeRule::kClassVector ? 1 : 0;
+        operands +=
+            input.shape != ShapeRule::kPositions && input.shape != ShapeRule::kClassVector ? 1 : 0;
         // An optional operand is 1 where it is not given, so only what multiplies may be one.
         EXPECT_TRUE(!input.optional || std::strstr(input.name, "weight") != nullptr);
       }
@@ -89,13 +92,15 @@ TEST(Catalogue, SignaturesFitTheirKernels) {
       // A state knows its row, not the signature: the report is that of the first.
       EXPECT_EQ(pooling.report, row.signatures[0].pooling.report);
       EXPECT_EQ(pooling.wanted, row.signatures[0].pooling.wanted);
-      EXPECT_EQ(signature.pointwise_kernels.rows.f32 != nullptr, FindParameter(row, "pointwise") >= 0);
+      EXPECT_EQ(signature.pointwise_kernels.rows.f32 != nullptr,
+                FindParameter(row, "pointwise") >= 0);
     }
   }
 }
 
 TEST(Catalogue, KernelsAreThoseOfTheActiveTarget) {
-  for (const LossTable& table : {RegressionTable(), BinaryTable(), ZeroOneTable(), ClassificationTable()}) {
+  for (const LossTable& table :
+       {RegressionTable(), BinaryTable(), ZeroOneTable(), ClassificationTable()}) {
     EXPECT_EQ(CpuTargetName(table.target), ActiveCpuTarget());
   }
 }
@@ -117,7 +122,8 @@ TEST(Catalogue, BoundsReadWell) {
 TEST(Catalogue, TypeRules) {
   const auto accepted = [](TypeRule rule) {
     std::string types;
-    for (int type = 1; type <= 8; ++type) types += Accepts(rule, static_cast<DataType>(type)) ? '1' : '0';
+    for (int type = 1; type <= 8; ++type)
+      types += Accepts(rule, static_cast<DataType>(type)) ? '1' : '0';
     return types;
   };
   // FLOAT32, FLOAT64, FLOAT16, BFLOAT16, INT32, INT64, UINT8, BOOL.

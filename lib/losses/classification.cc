@@ -30,7 +30,11 @@ struct LabelCrossEntropy {
     const size_t label = static_cast<size_t>(block.labels[row]);
     const Prediction<T> prediction(x, block.classes);
     T item = ScalarNegLog(prediction, LoadScalar(x + label));
-    if (block.class_weights != nullptr) item *= LoadScalar(block.class_weights + label);
+    if (block.class_weights != nullptr) {
+      const T weight = LoadScalar(block.class_weights + label);
+      // A class of weight 0 adds nothing, whatever its probability, as in the sums below.
+      item = weight == T(0) ? T(0) : weight * item;
+    }
     if (spread != T(0)) {
       const T smooth = SumRow<T>(block.classes, [&](auto d, size_t i, size_t count) HWY_ATTR {
         const auto neg_log = prediction.NegLog(d, LoadClasses(d, x + i, count, T(0)));
@@ -44,7 +48,8 @@ struct LabelCrossEntropy {
   }
 };
 
-// With target_probs: sum_j w_j t_j (-log p_j), the targets mixed with the uniform distribution by the smoothing.
+// With target_probs: sum_j w_j t_j (-log p_j), the targets mixed with the uniform distribution by
+// the smoothing.
 template <class T, template <class> class Prediction>
 struct TargetCrossEntropy {
   T scale, keep, spread;
@@ -70,7 +75,8 @@ struct TargetCrossEntropy {
   }
 };
 
-// Of logits: sum_j p_j (-log p_j) = log_total + (sum_j e_j (max - x_j)) / total, e_j = exp(x_j - max).
+// Of logits: sum_j p_j (-log p_j) = log_total + (sum_j e_j (max - x_j)) / total, e_j = exp(x_j -
+// max).
 template <class T>
 struct LogitsEntropy {
   T scale;
@@ -138,8 +144,8 @@ struct Divergence {
   Divergence(const double* p, const RowBlock<T>&) : scale(UnitScale<T>(p[1])) {}
 
   template <class D>
-  static HWY_INLINE hn::Vec<D> Term(D d, const Prediction<T>& prediction, const T* x, const T* t, size_t i,
-                                    size_t count) {
+  static HWY_INLINE hn::Vec<D> Term(D d, const Prediction<T>& prediction, const T* x, const T* t,
+                                    size_t i, size_t count) {
     const auto terms = Target::Terms(d, LoadClasses(d, t + i, count, T(0)));
     const auto neg_log_q = prediction.NegLog(d, LoadClasses(d, x + i, count, T(0)));
     return MaskedMul(d, terms.p, hn::Add(terms.log_p, neg_log_q));
@@ -179,25 +185,43 @@ struct PointwiseDivergence : Divergence<T, Target, Prediction> {
   }
 };
 
-template <class T> using LabelsLogits = LabelCrossEntropy<T, LogitsRow>;
-template <class T> using LabelsLogProbs = LabelCrossEntropy<T, LogProbsRow>;
-template <class T> using LabelsProbs = LabelCrossEntropy<T, ProbsRow>;
-template <class T> using TargetsLogits = TargetCrossEntropy<T, LogitsRow>;
-template <class T> using TargetsLogProbs = TargetCrossEntropy<T, LogProbsRow>;
-template <class T> using TargetsProbs = TargetCrossEntropy<T, ProbsRow>;
+template <class T>
+using LabelsLogits = LabelCrossEntropy<T, LogitsRow>;
+template <class T>
+using LabelsLogProbs = LabelCrossEntropy<T, LogProbsRow>;
+template <class T>
+using LabelsProbs = LabelCrossEntropy<T, ProbsRow>;
+template <class T>
+using TargetsLogits = TargetCrossEntropy<T, LogitsRow>;
+template <class T>
+using TargetsLogProbs = TargetCrossEntropy<T, LogProbsRow>;
+template <class T>
+using TargetsProbs = TargetCrossEntropy<T, ProbsRow>;
 
-template <class T> using KlProbsLogits = RowDivergence<T, TargetProbs, LogitsRow>;
-template <class T> using KlProbsLogProbs = RowDivergence<T, TargetProbs, LogProbsRow>;
-template <class T> using KlProbsProbs = RowDivergence<T, TargetProbs, ProbsRow>;
-template <class T> using KlLogProbsLogits = RowDivergence<T, TargetLogProbs, LogitsRow>;
-template <class T> using KlLogProbsLogProbs = RowDivergence<T, TargetLogProbs, LogProbsRow>;
-template <class T> using KlLogProbsProbs = RowDivergence<T, TargetLogProbs, ProbsRow>;
-template <class T> using PointProbsLogits = PointwiseDivergence<T, TargetProbs, LogitsRow>;
-template <class T> using PointProbsLogProbs = PointwiseDivergence<T, TargetProbs, LogProbsRow>;
-template <class T> using PointProbsProbs = PointwiseDivergence<T, TargetProbs, ProbsRow>;
-template <class T> using PointLogProbsLogits = PointwiseDivergence<T, TargetLogProbs, LogitsRow>;
-template <class T> using PointLogProbsLogProbs = PointwiseDivergence<T, TargetLogProbs, LogProbsRow>;
-template <class T> using PointLogProbsProbs = PointwiseDivergence<T, TargetLogProbs, ProbsRow>;
+template <class T>
+using KlProbsLogits = RowDivergence<T, TargetProbs, LogitsRow>;
+template <class T>
+using KlProbsLogProbs = RowDivergence<T, TargetProbs, LogProbsRow>;
+template <class T>
+using KlProbsProbs = RowDivergence<T, TargetProbs, ProbsRow>;
+template <class T>
+using KlLogProbsLogits = RowDivergence<T, TargetLogProbs, LogitsRow>;
+template <class T>
+using KlLogProbsLogProbs = RowDivergence<T, TargetLogProbs, LogProbsRow>;
+template <class T>
+using KlLogProbsProbs = RowDivergence<T, TargetLogProbs, ProbsRow>;
+template <class T>
+using PointProbsLogits = PointwiseDivergence<T, TargetProbs, LogitsRow>;
+template <class T>
+using PointProbsLogProbs = PointwiseDivergence<T, TargetProbs, LogProbsRow>;
+template <class T>
+using PointProbsProbs = PointwiseDivergence<T, TargetProbs, ProbsRow>;
+template <class T>
+using PointLogProbsLogits = PointwiseDivergence<T, TargetLogProbs, LogitsRow>;
+template <class T>
+using PointLogProbsLogProbs = PointwiseDivergence<T, TargetLogProbs, LogProbsRow>;
+template <class T>
+using PointLogProbsProbs = PointwiseDivergence<T, TargetLogProbs, ProbsRow>;
 
 constexpr Input ClassInput(const char* name) {
   return {name, ShapeRule::kClasses, TypeRule::kFloating, ValueRule::kAny, false};
@@ -205,7 +229,8 @@ constexpr Input ClassInput(const char* name) {
 constexpr Input RowInput(const char* name) {
   return {name, ShapeRule::kRows, TypeRule::kFloating, ValueRule::kAny, false};
 }
-constexpr Input kLabels = {"labels", ShapeRule::kPositions, TypeRule::kLabel, ValueRule::kLabel, false};
+constexpr Input kLabels = {"labels", ShapeRule::kPositions, TypeRule::kLabel, ValueRule::kLabel,
+                           false};
 constexpr Input kClassWeight = {"class_weight", ShapeRule::kClassVector, TypeRule::kFloating,
                                 ValueRule::kAny, true};
 
@@ -213,7 +238,8 @@ constexpr Input kLogitsLabels[] = {ClassInput("logits"), kLabels, kClassWeight};
 constexpr Input kLogProbsLabels[] = {ClassInput("log_probs"), kLabels, kClassWeight};
 constexpr Input kProbsLabels[] = {ClassInput("probs"), kLabels, kClassWeight};
 constexpr Input kLogitsTargets[] = {ClassInput("logits"), ClassInput("target_probs"), kClassWeight};
-constexpr Input kLogProbsTargets[] = {ClassInput("log_probs"), ClassInput("target_probs"), kClassWeight};
+constexpr Input kLogProbsTargets[] = {ClassInput("log_probs"), ClassInput("target_probs"),
+                                      kClassWeight};
 constexpr Input kProbsTargets[] = {ClassInput("probs"), ClassInput("target_probs"), kClassWeight};
 
 constexpr Input kLogits[] = {RowInput("logits")};
@@ -235,10 +261,9 @@ constexpr Signature kCrossEntropySignatures[] = {
     {kLogProbsTargets, ItemKind::kPosition, Rowwise<TargetsLogProbs>()},
     {kProbsTargets, ItemKind::kPosition, Rowwise<TargetsProbs>()}};
 
-constexpr Signature kEntropySignatures[] = {
-    {kLogits, ItemKind::kRow, Rowwise<LogitsEntropy>()},
-    {kLogProbs, ItemKind::kRow, Rowwise<LogProbsEntropy>()},
-    {kProbs, ItemKind::kRow, Rowwise<ProbsEntropy>()}};
+constexpr Signature kEntropySignatures[] = {{kLogits, ItemKind::kRow, Rowwise<LogitsEntropy>()},
+                                            {kLogProbs, ItemKind::kRow, Rowwise<LogProbsEntropy>()},
+                                            {kProbs, ItemKind::kRow, Rowwise<ProbsEntropy>()}};
 
 // The second set of kernels gives an item a class.
 template <template <class> class Row, template <class> class Point>
@@ -255,8 +280,8 @@ constexpr Signature kKlSignatures[] = {
     DivergenceSignature<KlLogProbsLogProbs, PointLogProbsLogProbs>(kKlLogProbsLogProbs),
     DivergenceSignature<KlLogProbsProbs, PointLogProbsProbs>(kKlLogProbsProbs)};
 
-constexpr Parameter kUnit = {"unit", ParameterType::kUnit, kUnitNats, kUnitNats, kUnitBits, false,
-                             "unit of the logarithms"};
+constexpr Parameter kUnit = {"unit", ParameterType::kUnit,    kUnitNats, kUnitNats, kUnitBits,
+                             false,  "unit of the logarithms"};
 constexpr Parameter kCrossEntropyParameters[] = {
     {"label_smoothing", ParameterType::kDouble, 0, 0, 1, false,
      "share of the uniform distribution in the target"},
@@ -265,7 +290,8 @@ constexpr Parameter kCrossEntropyParameters[] = {
     kUnit};
 constexpr Parameter kEntropyParameters[] = {kUnit};
 constexpr Parameter kKlParameters[] = {
-    {"pointwise", ParameterType::kBool, 0, 0, 1, false, "one item a class in place of one a row"}, kUnit};
+    {"pointwise", ParameterType::kBool, 0, 0, 1, false, "one item a class in place of one a row"},
+    kUnit};
 
 constexpr char kFamily[] = "classification";
 constexpr LossRow kRows[] = {
@@ -276,8 +302,8 @@ constexpr LossRow kRows[] = {
     {"entropy", kFamily, "entropy of the prediction", "-sum_j p_j log p_j", "definition",
      kEntropyParameters, kEntropySignatures},
     {"kl_divergence", kFamily, "Kullback-Leibler divergence of the target p from the prediction q",
-     "sum_j p_j (log p_j - log q_j); pointwise: its terms", "torch.nn.functional.kl_div", kKlParameters,
-     kKlSignatures},
+     "sum_j p_j (log p_j - log q_j); pointwise: its terms", "torch.nn.functional.kl_div",
+     kKlParameters, kKlSignatures},
 };
 
 }  // namespace classification

@@ -51,9 +51,11 @@ std::string DescribeBounds(const Parameter& parameter) {
   const bool below = parameter.minimum <= -kLargest;
   const bool above = parameter.maximum >= kLargest;
   if (below && above) return "finite";
-  const std::string minimum = (parameter.above_minimum ? "above " : "at least ") + Number(parameter.minimum);
+  const std::string minimum =
+      (parameter.above_minimum ? "above " : "at least ") + Number(parameter.minimum);
   if (above) return "finite, " + minimum;
-  if (!parameter.above_minimum) return Number(parameter.minimum) + " to " + Number(parameter.maximum);
+  if (!parameter.above_minimum)
+    return Number(parameter.minimum) + " to " + Number(parameter.maximum);
   return minimum + ", at most " + Number(parameter.maximum);
 }
 

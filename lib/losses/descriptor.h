@@ -1,5 +1,5 @@
-// What the catalogue says of a loss. One row describes it to everything that walks the catalogue: validation,
-// computing, streams, ListLosses, metrics, the command line and the tests.
+// What the catalogue says of a loss. One row describes it to everything that walks the catalogue:
+// validation, computing, streams, ListLosses, metrics, the command line and the tests.
 //
 // Rows are constants of the program: plain data, shared by all threads.
 #ifndef LOSSD_LIB_LOSSES_DESCRIPTOR_H_
@@ -39,7 +39,8 @@ enum class ParameterType { kDouble, kInt64, kBool, kUnit };
 inline constexpr double kUnitNats = 1;
 inline constexpr double kUnitBits = 2;
 
-// A parameter: a field of the loss's message. Its value travels as a double (an int64 of these bounds is exact).
+// A parameter: a field of the loss's message. Its value travels as a double (an int64 of these
+// bounds is exact).
 struct Parameter {
   const char* name;
   ParameterType type;
@@ -77,8 +78,8 @@ struct Input {
 
 enum class ItemKind { kElement, kRow, kPosition };
 
-// A loss whose report needs more than the sum of its items: its kernels give parts, and the report is a
-// rational function of their exact sums.
+// A loss whose report needs more than the sum of its items: its kernels give parts, and the report
+// is a rational function of their exact sums.
 struct Pooling {
   // The parameters ask for it.
   bool (*wanted)(const double* parameters) = nullptr;

@@ -1,5 +1,5 @@
-// The families of losses. Each function gives its family's table with the kernels of the active target; the
-// catalogue lists them. Thread-safe after InitCpuTarget.
+// The families of losses. Each function gives its family's table with the kernels of the active
+// target; the catalogue lists them. Thread-safe after InitCpuTarget.
 #ifndef LOSSD_LIB_LOSSES_FAMILIES_H_
 #define LOSSD_LIB_LOSSES_FAMILIES_H_
 

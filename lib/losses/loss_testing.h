@@ -1,4 +1,5 @@
-// What tests that walk the catalogue share: inputs that fit any signature, in any layout, and the items of a loss.
+// What tests that walk the catalogue share: inputs that fit any signature, in any layout, and the
+// items of a loss.
 //
 // For tests only. Thread-safety: none. Ownership: a TestInputs owns the bytes that its views read.
 #ifndef LOSSD_LIB_LOSSES_LOSS_TESTING_H_
@@ -66,10 +67,12 @@ class TestInputs {
       } else if (dtype == DataType::kFloat32) {
         AppendBytes(static_cast<float>(value), &bytes);
       } else {
-        AppendBytes(dtype == DataType::kFloat16 ? DoubleToFloat16(value) : DoubleToBfloat16(value), &bytes);
+        AppendBytes(dtype == DataType::kFloat16 ? DoubleToFloat16(value) : DoubleToBfloat16(value),
+                    &bytes);
       }
     }
-    const std::span<const std::byte> span = std::span<const std::byte>(bytes).subspan(layout.misaligned_by);
+    const std::span<const std::byte> span =
+        std::span<const std::byte>(bytes).subspan(layout.misaligned_by);
     const Shape shape = *Shape::Create(input.shape);
     if (layout.piece_bytes == 0) {
       views_.emplace(name, *TensorView::Create(dtype, shape, span));
@@ -114,9 +117,10 @@ inline double TestValue(const Input& input, int64_t classes, bool coarse, std::m
   return (*random)() % 2 == 0 ? 4 * fine : -4 * fine;
 }
 
-// Inputs of a signature with `samples` elements or rows of `classes`, every optional one among them.
-inline TestValuesByName MakeTestInputs(const Signature& signature, int64_t samples, int64_t classes, uint64_t seed,
-                                       bool coarse = false) {
+// Inputs of a signature with `samples` elements or rows of `classes`, every optional one among
+// them.
+inline TestValuesByName MakeTestInputs(const Signature& signature, int64_t samples, int64_t classes,
+                                       uint64_t seed, bool coarse = false) {
   std::mt19937_64 random(seed);
   TestValuesByName inputs;
   for (const Input& input : signature.inputs) {
@@ -140,7 +144,8 @@ inline TestValuesByName MakeTestInputs(const Signature& signature, int64_t sampl
     }
     int64_t count = 1;
     for (const int64_t size : made.shape) count *= size;
-    for (int64_t i = 0; i < count; ++i) made.values.push_back(TestValue(input, classes, coarse, &random));
+    for (int64_t i = 0; i < count; ++i)
+      made.values.push_back(TestValue(input, classes, coarse, &random));
   }
   return inputs;
 }

@@ -1,10 +1,9 @@
 // The regression family: item losses of d = prediction - target.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "lib/losses/regression.cc"
-#include "hwy/foreach_target.h"  // IWYU pragma: keep
-
 #include <limits>
 
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "lib/forms/elementwise-inl.h"
 #include "lib/forms/math-inl.h"
@@ -28,7 +27,8 @@ HWY_INLINE V HalfMagnitude(D d, V prediction, V target) {
   return Magnitude(d, hn::Sub(hn::Mul(half, prediction), hn::Mul(half, target)));
 }
 
-// `item`, or twice `half_item` where |prediction - target| is infinite: it may have overflowed where the loss does not.
+// `item`, or twice `half_item` where |prediction - target| is infinite: it may have overflowed
+// where the loss does not.
 template <class D, class V>
 HWY_INLINE V UnlessOverflown(D d, V magnitude, V item, V half_item) {
   const V infinity = hn::Set(d, std::numeric_limits<hn::TFromD<D>>::infinity());
@@ -75,7 +75,8 @@ struct SmoothL1 {
   static constexpr int kOperands = 2;
   static constexpr bool kOnePass = true;
   T beta, half_beta;
-  explicit SmoothL1(const double* p) : beta(static_cast<T>(p[0])), half_beta(static_cast<T>(p[0] / 2)) {}
+  explicit SmoothL1(const double* p)
+      : beta(static_cast<T>(p[0])), half_beta(static_cast<T>(p[0] / 2)) {}
   template <class D, class V>
   V Item(D d, V prediction, V target) const {
     const V magnitude = Magnitude(d, hn::Sub(prediction, target));
@@ -83,7 +84,8 @@ struct SmoothL1 {
     // (|d| / beta) (|d| / 2): no product overflows or underflows before the loss does.
     const V quadratic = hn::Mul(hn::Div(magnitude, hn::Set(d, beta)), hn::Mul(half, magnitude));
     const V linear = hn::Sub(magnitude, hn::Set(d, half_beta));
-    const V half_linear = hn::Sub(HalfMagnitude(d, prediction, target), hn::Set(d, T(0.5) * half_beta));
+    const V half_linear =
+        hn::Sub(HalfMagnitude(d, prediction, target), hn::Set(d, T(0.5) * half_beta));
     const V item = hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, beta)), quadratic, linear);
     return UnlessOverflown(d, magnitude, item, half_linear);
   }
@@ -94,7 +96,8 @@ struct Huber {
   static constexpr int kOperands = 2;
   static constexpr bool kOnePass = true;
   T delta, half_delta;
-  explicit Huber(const double* p) : delta(static_cast<T>(p[0])), half_delta(static_cast<T>(p[0] / 2)) {}
+  explicit Huber(const double* p)
+      : delta(static_cast<T>(p[0])), half_delta(static_cast<T>(p[0] / 2)) {}
   template <class D, class V>
   V Item(D d, V prediction, V target) const {
     const V magnitude = Magnitude(d, hn::Sub(prediction, target));
@@ -122,7 +125,8 @@ struct Quantile {
   static constexpr int kOperands = 2;
   static constexpr bool kOnePass = true;
   T q, q_minus_one;
-  explicit Quantile(const double* p) : q(static_cast<T>(p[0])), q_minus_one(static_cast<T>(p[0] - 1)) {}
+  explicit Quantile(const double* p)
+      : q(static_cast<T>(p[0])), q_minus_one(static_cast<T>(p[0] - 1)) {}
   template <class D, class V>
   V Item(D d, V prediction, V target) const {
     const V short_by = hn::Sub(target, prediction);
@@ -161,8 +165,8 @@ struct PoissonNll {
       // Stirling: t log t - t + log(2 pi t) / 2 where t > 1.
       constexpr T kTwoPi = static_cast<T>(6.283185307179586476925);
       const V log_2_pi_t = Log(d, hn::Mul(hn::Set(d, kTwoPi), target));
-      const V stirling = hn::MulAdd(hn::Set(d, T(0.5)), log_2_pi_t,
-                                    hn::MulSub(target, Log(d, target), target));
+      const V stirling =
+          hn::MulAdd(hn::Set(d, T(0.5)), log_2_pi_t, hn::MulSub(target, Log(d, target), target));
       item = hn::IfThenElse(hn::Gt(target, hn::Set(d, T(1))), hn::Add(item, stirling), item);
     }
     return item;
@@ -188,9 +192,12 @@ struct GaussianNll {
   }
 };
 
-constexpr Input kPredictions = {"predictions", ShapeRule::kElements, TypeRule::kFloating, ValueRule::kAny, false};
-constexpr Input kTargets = {"targets", ShapeRule::kElements, TypeRule::kTarget, ValueRule::kAny, false};
-constexpr Input kVariance = {"variance", ShapeRule::kElements, TypeRule::kFloating, ValueRule::kNonNegative, false};
+constexpr Input kPredictions = {"predictions", ShapeRule::kElements, TypeRule::kFloating,
+                                ValueRule::kAny, false};
+constexpr Input kTargets = {"targets", ShapeRule::kElements, TypeRule::kTarget, ValueRule::kAny,
+                            false};
+constexpr Input kVariance = {"variance", ShapeRule::kElements, TypeRule::kFloating,
+                             ValueRule::kNonNegative, false};
 
 constexpr Input kPair[] = {kPredictions, kTargets};
 constexpr Input kGaussian[] = {kPredictions, kTargets, kVariance};
@@ -209,31 +216,55 @@ constexpr Parameter kQuantile[] = {
     {"q", ParameterType::kDouble, 0.5, 0, 1, false, "the quantile that the prediction aims at"}};
 constexpr Parameter kPoisson[] = {
     {"log_input", ParameterType::kBool, 1, 0, 1, false, "predictions are logarithms of the rate"},
-    {"full", ParameterType::kBool, 0, 0, 1, false, "add Stirling's approximation of log(t!) where t > 1"},
-    {"eps", ParameterType::kDouble, 1e-8, 0, kMax, false, "added under the logarithm without log_input"}};
+    {"full", ParameterType::kBool, 0, 0, 1, false,
+     "add Stirling's approximation of log(t!) where t > 1"},
+    {"eps", ParameterType::kDouble, 1e-8, 0, kMax, false,
+     "added under the logarithm without log_input"}};
 constexpr Parameter kGaussianParameters[] = {
     {"full", ParameterType::kBool, 0, 0, 1, false, "add log(2 pi) / 2"},
     {"eps", ParameterType::kDouble, 1e-6, 0, kMax, true, "smallest variance"}};
 
 constexpr char kFamily[] = "regression";
 constexpr LossRow kRows[] = {
-    {"mse", kFamily, "squared error", "d^2", "torch.nn.functional.mse_loss", {}, kPairSignature<Mse>},
-    {"mae", kFamily, "absolute error", "|d|", "torch.nn.functional.l1_loss", {}, kPairSignature<Mae>},
-    {"mean_bias", kFamily, "signed error: does the model over- or undershoot", "d", "definition", {},
+    {"mse",
+     kFamily,
+     "squared error",
+     "d^2",
+     "torch.nn.functional.mse_loss",
+     {},
+     kPairSignature<Mse>},
+    {"mae",
+     kFamily,
+     "absolute error",
+     "|d|",
+     "torch.nn.functional.l1_loss",
+     {},
+     kPairSignature<Mae>},
+    {"mean_bias",
+     kFamily,
+     "signed error: does the model over- or undershoot",
+     "d",
+     "definition",
+     {},
      kPairSignature<MeanBias>},
     {"smooth_l1", kFamily, "squared near zero, absolute beyond beta",
-     "d^2 / (2 beta) if |d| < beta, else |d| - beta / 2", "torch.nn.functional.smooth_l1_loss", kSmoothL1,
-     kPairSignature<SmoothL1>},
+     "d^2 / (2 beta) if |d| < beta, else |d| - beta / 2", "torch.nn.functional.smooth_l1_loss",
+     kSmoothL1, kPairSignature<SmoothL1>},
     {"huber", kFamily, "squared near zero, linear beyond delta",
-     "d^2 / 2 if |d| <= delta, else delta (|d| - delta / 2)", "torch.nn.functional.huber_loss", kHuber,
-     kPairSignature<Huber>},
-    {"log_cosh", kFamily, "smooth absolute error", "log(cosh(d))", "definition", {},
+     "d^2 / 2 if |d| <= delta, else delta (|d| - delta / 2)", "torch.nn.functional.huber_loss",
+     kHuber, kPairSignature<Huber>},
+    {"log_cosh",
+     kFamily,
+     "smooth absolute error",
+     "log(cosh(d))",
+     "definition",
+     {},
      kPairSignature<LogCoshLoss>},
-    {"quantile", kFamily, "pinball loss of a quantile", "max(q (-d), (q - 1)(-d))", "definition (pinball)",
-     kQuantile, kPairSignature<Quantile>},
+    {"quantile", kFamily, "pinball loss of a quantile", "max(q (-d), (q - 1)(-d))",
+     "definition (pinball)", kQuantile, kPairSignature<Quantile>},
     {"poisson_nll", kFamily, "negative log-likelihood of counts under a predicted rate",
-     "exp(p) - t p; without log_input p - t log(p + eps)", "torch.nn.functional.poisson_nll_loss", kPoisson,
-     kPairSignature<PoissonNll>},
+     "exp(p) - t p; without log_input p - t log(p + eps)", "torch.nn.functional.poisson_nll_loss",
+     kPoisson, kPairSignature<PoissonNll>},
     {"gaussian_nll", kFamily, "negative log-likelihood under a predicted mean and variance",
      "(log(max(v, eps)) + d^2 / max(v, eps)) / 2", "torch.nn.functional.gaussian_nll_loss",
      kGaussianParameters, kGaussianSignature},

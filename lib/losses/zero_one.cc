@@ -1,4 +1,5 @@
-// zero_one: the error rate, of rows of classes, of binary predictions, and of anything that can be equal.
+// zero_one: the error rate, of rows of classes, of binary predictions, and of anything that can be
+// equal.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "lib/losses/zero_one.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
@@ -11,8 +12,8 @@ HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 namespace zero_one {
 
-// 0 if fewer than top_k classes come before the label: those above it, and equal ones of lower index. A row with
-// a NaN has no order, and its item is NaN.
+// 0 if fewer than top_k classes come before the label: those above it, and equal ones of lower
+// index. A row with a NaN has no order, and its item is NaN.
 template <class T>
 struct Ranked {
   T top_k;
@@ -76,8 +77,10 @@ constexpr Input ElementInput(const char* name) {
 constexpr Input AnyInput(const char* name) {
   return {name, ShapeRule::kElements, TypeRule::kAny, ValueRule::kAny, false};
 }
-constexpr Input kLabels = {"labels", ShapeRule::kPositions, TypeRule::kLabel, ValueRule::kLabel, false};
-constexpr Input kTargets = {"targets", ShapeRule::kElements, TypeRule::kTarget, ValueRule::kZeroOrOne, false};
+constexpr Input kLabels = {"labels", ShapeRule::kPositions, TypeRule::kLabel, ValueRule::kLabel,
+                           false};
+constexpr Input kTargets = {"targets", ShapeRule::kElements, TypeRule::kTarget,
+                            ValueRule::kZeroOrOne, false};
 
 constexpr Input kLogitsLabels[] = {RowInput("logits"), kLabels};
 constexpr Input kProbsLabels[] = {RowInput("probs"), kLabels};
@@ -92,12 +95,11 @@ constexpr Signature ElementSignature(TableSpan<Input> inputs) {
   signature.unused_parameters = (1 << 0) | (1 << 1);
   return signature;
 }
-constexpr Signature kSignatures[] = {
-    {kLogitsLabels, ItemKind::kRow, Rowwise<Ranked>()},
-    {kProbsLabels, ItemKind::kRow, Rowwise<Ranked>()},
-    ElementSignature<BinaryLogits>(kLogitsTargets),
-    ElementSignature<BinaryProbs>(kProbsTargets),
-    ElementSignature<Unequal>(kPredictionsTargets)};
+constexpr Signature kSignatures[] = {{kLogitsLabels, ItemKind::kRow, Rowwise<Ranked>()},
+                                     {kProbsLabels, ItemKind::kRow, Rowwise<Ranked>()},
+                                     ElementSignature<BinaryLogits>(kLogitsTargets),
+                                     ElementSignature<BinaryProbs>(kProbsTargets),
+                                     ElementSignature<Unequal>(kPredictionsTargets)};
 
 constexpr Parameter kParameters[] = {
     {"top_k", ParameterType::kInt64, 1, 1, 1000000, false, "rows: the label must be among so many"},
@@ -106,7 +108,8 @@ constexpr Parameter kParameters[] = {
 
 constexpr LossRow kRows[] = {
     {"zero_one", "classification", "error rate",
-     "0 if the label is among the top_k predictions (ties: lower class first), else 1; without labels 0 if the "
+     "0 if the label is among the top_k predictions (ties: lower class first), else 1; without "
+     "labels 0 if the "
      "prediction (logit > 0, prob > 0.5) equals the target",
      "definition", kParameters, kSignatures},
 };

@@ -6,14 +6,16 @@
 namespace lossd {
 namespace {
 
-// Rounds a finite f64 to a binary format with `mantissa_bits` stored bits and exponents from `minimum_exponent`
-// (of the smallest normal number) up; the result is a value that the format holds, or beyond its largest.
+// Rounds a finite f64 to a binary format with `mantissa_bits` stored bits and exponents from
+// `minimum_exponent` (of the smallest normal number) up; the result is a value that the format
+// holds, or beyond its largest.
 double RoundToFormat(double value, int mantissa_bits, int minimum_exponent) {
   if (value == 0 || !std::isfinite(value)) return value;
   int exponent = std::ilogb(value);
   if (exponent < minimum_exponent) exponent = minimum_exponent;
   const double unit = std::ldexp(1.0, exponent - mantissa_bits);
-  return std::nearbyint(value / unit) * unit;  // both steps exact but for the rounding to a whole number
+  return std::nearbyint(value / unit) *
+         unit;  // both steps exact but for the rounding to a whole number
 }
 
 }  // namespace
@@ -67,7 +69,8 @@ uint16_t DoubleToFloat16(double value) {
 
 uint16_t DoubleToBfloat16(double value) {
   if (std::isnan(value)) return 0x7FC0;
-  // bfloat16 has the exponents of binary32, so the rounded value converts without a second rounding.
+  // bfloat16 has the exponents of binary32, so the rounded value converts without a second
+  // rounding.
   const double rounded = RoundToFormat(value, 7, -126);
   return static_cast<uint16_t>(std::bit_cast<uint32_t>(static_cast<float>(rounded)) >> 16);
 }

@@ -68,4 +68,13 @@ bool Shape::operator==(const Shape& other) const {
 
 std::string Shape::ToString() const { return Join(sizes()); }
 
+std::string Shape::PlaceOf(int64_t index) const {
+  std::array<int64_t, kMaxRank> place{};
+  for (int i = rank_ - 1; i >= 0; --i) {
+    place[i] = index % sizes_[i];
+    index /= sizes_[i];
+  }
+  return Join({place.data(), static_cast<size_t>(rank_)});
+}
+
 }  // namespace lossd

@@ -1,4 +1,5 @@
-// The sizes of a tensor's dimensions: a small value, checked when it is made. Thread-safe as a value.
+// The sizes of a tensor's dimensions: a small value, checked when it is made. Thread-safe as a
+// value.
 #ifndef LOSSD_LIB_TENSOR_SHAPE_H_
 #define LOSSD_LIB_TENSOR_SHAPE_H_
 
@@ -21,8 +22,8 @@ class Shape {
   // For sizes that are known to be right.
   Shape(std::initializer_list<int64_t> sizes);
 
-  // INVALID_ARGUMENT (INVALID_SHAPE) for more than kMaxRank dimensions, a negative size, or a number of
-  // bytes (at 8 an element) that overflows.
+  // INVALID_ARGUMENT (INVALID_SHAPE) for more than kMaxRank dimensions, a negative size, or a
+  // number of bytes (at 8 an element) that overflows.
   static absl::StatusOr<Shape> Create(std::span<const int64_t> sizes);
 
   int rank() const { return rank_; }
@@ -37,6 +38,8 @@ class Shape {
   bool operator==(const Shape& other) const;
   // "[2,3]"; a scalar is "[]".
   std::string ToString() const;
+  // The place of an element, by its row-major index: "[1,2]".
+  std::string PlaceOf(int64_t index) const;
 
  private:
   int rank_ = 0;

@@ -72,7 +72,8 @@ TEST(Shape, RefusesWhatCannotBe) {
   };
   for (const auto& sizes : wrong) {
     const absl::StatusOr<Shape> shape = Make(sizes);
-    EXPECT_EQ(shape.status().code(), absl::StatusCode::kInvalidArgument) << ::testing::PrintToString(sizes);
+    EXPECT_EQ(shape.status().code(), absl::StatusCode::kInvalidArgument)
+        << ::testing::PrintToString(sizes);
     EXPECT_EQ(DetailOf(shape.status()).reason, "INVALID_SHAPE");
     EXPECT_EQ(DetailOf(shape.status()).field, ".shape");
   }
@@ -84,14 +85,16 @@ TEST(Shape, TheLargestThatFits) {
   EXPECT_EQ(Make({int64_t{1} << 59, 0})->elements(), 0);
 }
 
-// An independent definition: sign, then 2^exponent times the mantissa, from the bits as the standards draw them.
+// An independent definition: sign, then 2^exponent times the mantissa, from the bits as the
+// standards draw them.
 double ValueOf16(uint16_t bits, int exponent_bits, int mantissa_bits) {
   const int bias = (1 << (exponent_bits - 1)) - 1;
   const int exponent = (bits >> mantissa_bits) & ((1 << exponent_bits) - 1);
   const int mantissa = bits & ((1 << mantissa_bits) - 1);
   const double sign = (bits & 0x8000) != 0 ? -1.0 : 1.0;
   if (exponent == (1 << exponent_bits) - 1) {
-    return mantissa != 0 ? std::numeric_limits<double>::quiet_NaN() : sign * std::numeric_limits<double>::infinity();
+    return mantissa != 0 ? std::numeric_limits<double>::quiet_NaN()
+                         : sign * std::numeric_limits<double>::infinity();
   }
   if (exponent == 0) return sign * std::ldexp(mantissa, 1 - bias - mantissa_bits);
   return sign * std::ldexp((1 << mantissa_bits) + mantissa, exponent - bias - mantissa_bits);
@@ -104,7 +107,9 @@ TEST(Float16, EveryPatternHasItsValue) {
     if (std::isnan(expected)) {
       EXPECT_TRUE(std::isnan(value)) << bits;
     } else {
-      ASSERT_EQ(std::bit_cast<uint64_t>(static_cast<double>(value)), std::bit_cast<uint64_t>(expected)) << bits;
+      ASSERT_EQ(std::bit_cast<uint64_t>(static_cast<double>(value)),
+                std::bit_cast<uint64_t>(expected))
+          << bits;
     }
   }
 }
@@ -118,19 +123,24 @@ struct Format16 {
 constexpr Format16 kFormats16[] = {{5, 10, DoubleToFloat16, 0x7E00, 0x7C00},
                                    {8, 7, DoubleToBfloat16, 0x7FC0, 0x7F80}};
 
-// Every value of the format, what lies exactly between it and the next, and the doubles around that.
+// Every value of the format, what lies exactly between it and the next, and the doubles around
+// that.
 TEST(RoundingTo16Bits, EveryValueAndEveryTie) {
   for (const Format16& format : kFormats16) {
-    const auto value = [&](uint16_t bits) { return ValueOf16(bits, format.exponent_bits, format.mantissa_bits); };
+    const auto value = [&](uint16_t bits) {
+      return ValueOf16(bits, format.exponent_bits, format.mantissa_bits);
+    };
     for (uint32_t magnitude = 0; magnitude < format.infinity; ++magnitude) {
       for (const uint16_t sign : {0x0000, 0x8000}) {
         const auto low = static_cast<uint16_t>(magnitude | sign);
-        const auto high = static_cast<uint16_t>((magnitude + 1) | sign);  // the last one's is infinity
+        const auto high =
+            static_cast<uint16_t>((magnitude + 1) | sign);  // the last one's is infinity
         ASSERT_EQ(format.round(value(low)), low) << low;
         // The value that would follow the largest finite one, were there another exponent.
-        const double after = magnitude + 1 == format.infinity
-                                 ? 2 * value(static_cast<uint16_t>(low & ~((1 << format.mantissa_bits) - 1)))
-                                 : value(high);
+        const double after =
+            magnitude + 1 == format.infinity
+                ? 2 * value(static_cast<uint16_t>(low & ~((1 << format.mantissa_bits) - 1)))
+                : value(high);
         const double tie = value(low) / 2 + after / 2;
         const uint16_t even = (magnitude & 1) == 0 ? low : high;
         ASSERT_EQ(format.round(tie), even) << low;
@@ -181,7 +191,8 @@ TEST(DataType, SizesAndNames) {
   }
 }
 
-// Bytes 0, 1, 2, ... cut into pieces of these sizes, each with memory of its own, so that a read beyond shows.
+// Bytes 0, 1, 2, ... cut into pieces of these sizes, each with memory of its own, so that a read
+// beyond shows.
 class Pieces {
  public:
   explicit Pieces(const std::vector<size_t>& sizes) {
@@ -203,8 +214,9 @@ class Pieces {
 };
 
 TEST(PiecewiseBytes, EveryRunOfEveryCut) {
-  const std::vector<std::vector<size_t>> cuts = {{23},        {0, 23, 0},           {1, 22},       {22, 1}, {7, 9, 7},
-                                                 {3, 0, 0, 20}, {1, 1, 1, 1, 1, 18}, {11, 0, 5, 0, 7}};
+  const std::vector<std::vector<size_t>> cuts = {
+      {23},          {0, 23, 0},          {1, 22},         {22, 1}, {7, 9, 7},
+      {3, 0, 0, 20}, {1, 1, 1, 1, 1, 18}, {11, 0, 5, 0, 7}};
   for (const auto& sizes : cuts) {
     const Pieces pieces(sizes);
     const PiecewiseBytes bytes = pieces.View();
@@ -240,7 +252,8 @@ TEST(PiecewiseBytes, NoneAtAll) {
 TEST(TensorView, WantsTheRightNumberOfBytes) {
   std::vector<std::byte> memory(25);
   for (const size_t size : {23, 25, 0}) {
-    const auto view = TensorView::Create(DataType::kFloat32, Shape{2, 3}, std::span(memory).first(size));
+    const auto view =
+        TensorView::Create(DataType::kFloat32, Shape{2, 3}, std::span(memory).first(size));
     EXPECT_EQ(view.status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_EQ(DetailOf(view.status()).reason, "DATA_SIZE");
     EXPECT_EQ(DetailOf(view.status()).field, ".data");
@@ -249,7 +262,8 @@ TEST(TensorView, WantsTheRightNumberOfBytes) {
   }
   const Pieces pieces({20, 3});
   const PiecewiseBytes bytes = pieces.View();
-  EXPECT_EQ(DetailOf(TensorView::Create(DataType::kFloat32, Shape{2, 3}, &bytes).status()).reason, "DATA_SIZE");
+  EXPECT_EQ(DetailOf(TensorView::Create(DataType::kFloat32, Shape{2, 3}, &bytes).status()).reason,
+            "DATA_SIZE");
 }
 
 TEST(TensorView, ReadsWhereTheBytesLie) {
@@ -275,13 +289,15 @@ TEST(TensorView, ReadsElementsThatStraddlePieces) {
     for (int64_t count = 1; first + count <= 6; ++count) {
       std::vector<std::byte> scratch(static_cast<size_t>(count) * 4);
       const std::byte* run = view.Run(first, count, scratch.data());
-      for (int64_t i = 0; i < count * 4; ++i) EXPECT_EQ(std::to_integer<int64_t>(run[i]), first * 4 + i);
+      for (int64_t i = 0; i < count * 4; ++i)
+        EXPECT_EQ(std::to_integer<int64_t>(run[i]), first * 4 + i);
     }
   }
 }
 
 TEST(TensorView, NoElementsNeedNoBytes) {
-  const auto view = TensorView::Create(DataType::kFloat64, Shape{0, 3}, std::span<const std::byte>());
+  const auto view =
+      TensorView::Create(DataType::kFloat64, Shape{0, 3}, std::span<const std::byte>());
   ASSERT_TRUE(view.ok());
   EXPECT_TRUE(*view);
   EXPECT_EQ(view->elements(), 0);

@@ -13,13 +13,14 @@ absl::Status CheckSize(DataType dtype, const Shape& shape, size_t size) {
   const size_t expected = static_cast<size_t>(shape.elements()) * ByteSize(dtype);
   if (size == expected) return absl::OkStatus();
   return InvalidArgument("DATA_SIZE", ".data",
-                         "expected " + std::to_string(expected) + " bytes for " + shape.ToString() + " of " +
-                             std::string(Name(dtype)) + ", got " + std::to_string(size));
+                         "expected " + std::to_string(expected) + " bytes for " + shape.ToString() +
+                             " of " + std::string(Name(dtype)) + ", got " + std::to_string(size));
 }
 
 }  // namespace
 
-PiecewiseBytes::PiecewiseBytes(std::vector<std::span<const std::byte>> pieces) : pieces_(std::move(pieces)) {
+PiecewiseBytes::PiecewiseBytes(std::vector<std::span<const std::byte>> pieces)
+    : pieces_(std::move(pieces)) {
   std::erase_if(pieces_, [](const auto& piece) { return piece.empty(); });
   starts_.reserve(pieces_.size() + 1);
   size_t start = 0;
@@ -55,7 +56,8 @@ absl::StatusOr<TensorView> TensorView::Create(DataType dtype, const Shape& shape
   return view;
 }
 
-absl::StatusOr<TensorView> TensorView::Create(DataType dtype, const Shape& shape, const PiecewiseBytes* data) {
+absl::StatusOr<TensorView> TensorView::Create(DataType dtype, const Shape& shape,
+                                              const PiecewiseBytes* data) {
   if (absl::Status status = CheckSize(dtype, shape, data->size()); !status.ok()) return status;
   TensorView view;
   view.present_ = true;

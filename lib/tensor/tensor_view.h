@@ -1,11 +1,11 @@
 // A checked view of a tensor's bytes: no copy, no alignment assumed, contiguous or in pieces.
 //
-// Payloads of the network arrive in pieces of 8 to 64 KB at odd addresses. A kernel never sees that: it asks
-// for a run of elements and gets a pointer to them where they lie, or, when the run straddles two pieces, to a
-// copy in the scratch memory that it brings.
+// Payloads of the network arrive in pieces of 8 to 64 KB at odd addresses. A kernel never sees
+// that: it asks for a run of elements and gets a pointer to them where they lie, or, when the run
+// straddles two pieces, to a copy in the scratch memory that it brings.
 //
-// A view owns nothing: the bytes, and for a tensor in pieces the PiecewiseBytes, outlive it. Reading is
-// thread-safe.
+// A view owns nothing: the bytes, and for a tensor in pieces the PiecewiseBytes, outlive it.
+// Reading is thread-safe.
 #ifndef LOSSD_LIB_TENSOR_TENSOR_VIEW_H_
 #define LOSSD_LIB_TENSOR_TENSOR_VIEW_H_
 
@@ -42,7 +42,8 @@ class TensorView {
   // INVALID_ARGUMENT (DATA_SIZE) unless `data` is as long as dtype and shape say.
   static absl::StatusOr<TensorView> Create(DataType dtype, const Shape& shape,
                                            std::span<const std::byte> data);
-  static absl::StatusOr<TensorView> Create(DataType dtype, const Shape& shape, const PiecewiseBytes* data);
+  static absl::StatusOr<TensorView> Create(DataType dtype, const Shape& shape,
+                                           const PiecewiseBytes* data);
 
   explicit operator bool() const { return present_; }
   DataType dtype() const { return dtype_; }
@@ -50,11 +51,13 @@ class TensorView {
   int64_t elements() const { return shape_.elements(); }
   size_t byte_size() const { return static_cast<size_t>(shape_.elements()) * ByteSize(dtype_); }
 
-  // The bytes of `count` elements from element `first`: where they lie, or in `scratch` (as long as they).
+  // The bytes of `count` elements from element `first`: where they lie, or in `scratch` (as long as
+  // they).
   const std::byte* Run(int64_t first, int64_t count, std::byte* scratch) const {
     const size_t size = ByteSize(dtype_);
     if (pieces_ == nullptr) return data_ + static_cast<size_t>(first) * size;
-    return pieces_->Run(static_cast<size_t>(first) * size, static_cast<size_t>(count) * size, scratch);
+    return pieces_->Run(static_cast<size_t>(first) * size, static_cast<size_t>(count) * size,
+                        scratch);
   }
   // The bytes lie in one run.
   bool contiguous() const { return pieces_ == nullptr; }

@@ -1,5 +1,6 @@
-// Holds the contract and the catalogue together: every member of Loss.kind is a row and every row a member; every field
-// of a loss's message is a parameter of its row, of the same type, and every parameter a field.
+// Holds the contract and the catalogue together: every member of Loss.kind is a row and every row a
+// member; every field of a loss's message is a parameter of its row, of the same type, and every
+// parameter a field.
 #include <gtest/gtest.h>
 
 #include <set>
@@ -18,12 +19,15 @@ namespace {
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 
-const google::protobuf::OneofDescriptor& Kind() { return *v1::Loss::descriptor()->FindOneofByName("kind"); }
+const google::protobuf::OneofDescriptor& Kind() {
+  return *v1::Loss::descriptor()->FindOneofByName("kind");
+}
 
 TEST(Contract, MembersAreRowsAndRowsAreMembers) {
   std::set<std::string> members, rows;
   for (int i = 0; i < Kind().field_count(); ++i) members.insert(Kind().field(i)->name());
-  for (const LossRow& row : Catalogue::Get().rows()) EXPECT_TRUE(rows.insert(row.name).second) << row.name;
+  for (const LossRow& row : Catalogue::Get().rows())
+    EXPECT_TRUE(rows.insert(row.name).second) << row.name;
   EXPECT_EQ(members, rows);
 }
 
@@ -35,7 +39,8 @@ TEST(Contract, FieldsAreParametersAndParametersAreFields) {
     const Descriptor& message = *member->message_type();
     std::set<std::string> fields, parameters;
     for (int i = 0; i < message.field_count(); ++i) fields.insert(message.field(i)->name());
-    for (const Parameter& parameter : row.parameters) EXPECT_TRUE(parameters.insert(parameter.name).second);
+    for (const Parameter& parameter : row.parameters)
+      EXPECT_TRUE(parameters.insert(parameter.name).second);
     EXPECT_EQ(fields, parameters);
   }
 }
@@ -67,8 +72,8 @@ TEST(Contract, TypesAgree) {
   }
 }
 
-// A field without presence cannot tell its default from 0, so only a default of 0 may go without; for a unit 0 is
-// unspecified, and that reads as unset.
+// A field without presence cannot tell its default from 0, so only a default of 0 may go without;
+// for a unit 0 is unspecified, and that reads as unset.
 TEST(Contract, ADefaultThatIsNotZeroIsOptional) {
   for (const LossRow& row : Catalogue::Get().rows()) {
     const Descriptor& message = *v1::Loss::descriptor()->FindFieldByName(row.name)->message_type();
@@ -84,9 +89,11 @@ TEST(Contract, ADefaultThatIsNotZeroIsOptional) {
 TEST(Contract, EnumsHaveTheLibrarysNumbers) {
   EXPECT_EQ(static_cast<double>(v1::UNIT_NATS), kUnitNats);
   EXPECT_EQ(static_cast<double>(v1::UNIT_BITS), kUnitBits);
-  EXPECT_EQ(static_cast<int>(v1::NON_FINITE_POLICY_PROPAGATE), static_cast<int>(NonFinitePolicy::kPropagate));
+  EXPECT_EQ(static_cast<int>(v1::NON_FINITE_POLICY_PROPAGATE),
+            static_cast<int>(NonFinitePolicy::kPropagate));
   EXPECT_EQ(static_cast<int>(v1::NON_FINITE_POLICY_SKIP), static_cast<int>(NonFinitePolicy::kSkip));
-  EXPECT_EQ(static_cast<int>(v1::NON_FINITE_POLICY_REJECT), static_cast<int>(NonFinitePolicy::kReject));
+  EXPECT_EQ(static_cast<int>(v1::NON_FINITE_POLICY_REJECT),
+            static_cast<int>(NonFinitePolicy::kReject));
   const auto* types = v1::DataType_descriptor();
   EXPECT_EQ(types->value_count(), 9);
   for (int number = 1; number <= 8; ++number) {
@@ -95,7 +102,8 @@ TEST(Contract, EnumsHaveTheLibrarysNumbers) {
   }
 }
 
-// What ListLosses says of a parameter is what the service does: its bounds are taken, and what is beyond is refused.
+// What ListLosses says of a parameter is what the service does: its bounds are taken, and what is
+// beyond is refused.
 TEST(Contract, BoundsAreInclusiveUnlessTheySayAbove) {
   const auto engine = MakeEngine();
   const auto reason_of = [&](const LossRow& row, const Parameter& parameter, double value) {
@@ -113,12 +121,14 @@ TEST(Contract, BoundsAreInclusiveUnlessTheySayAbove) {
   };
   for (const LossRow& row : Catalogue::Get().rows()) {
     for (const Parameter& parameter : row.parameters) {
-      if (parameter.type != ParameterType::kDouble && parameter.type != ParameterType::kInt64) continue;
+      if (parameter.type != ParameterType::kDouble && parameter.type != ParameterType::kInt64)
+        continue;
       SCOPED_TRACE(std::string(row.name) + "." + parameter.name);
       // Without inputs, a request whose parameters are fine fails for the inputs it lacks.
       const std::string fine = "MISSING_INPUT", refused = "INVALID_PARAMETER";
       EXPECT_EQ(reason_of(row, parameter, parameter.maximum), fine);
-      EXPECT_EQ(reason_of(row, parameter, parameter.minimum), parameter.above_minimum ? refused : fine);
+      EXPECT_EQ(reason_of(row, parameter, parameter.minimum),
+                parameter.above_minimum ? refused : fine);
       if (parameter.type == ParameterType::kInt64) {
         EXPECT_EQ(reason_of(row, parameter, parameter.minimum - 1), refused);
         EXPECT_EQ(reason_of(row, parameter, parameter.maximum + 1), refused);

@@ -36,7 +36,8 @@ template <class Raw, class T>
 bool AppendInteger(T value, std::vector<std::byte>* bytes) {
   if constexpr (std::is_same_v<T, double>) {
     // The bounds of int64 are not both doubles: 2^63 is the first beyond.
-    constexpr double kBeyond = sizeof(Raw) == 8 ? 0x1p63 : static_cast<double>(std::numeric_limits<Raw>::max()) + 1;
+    constexpr double kBeyond =
+        sizeof(Raw) == 8 ? 0x1p63 : static_cast<double>(std::numeric_limits<Raw>::max()) + 1;
     if (!(value >= static_cast<double>(std::numeric_limits<Raw>::min()) && value < kBeyond) ||
         value != std::floor(value)) {
       return false;
@@ -51,8 +52,8 @@ bool AppendInteger(T value, std::vector<std::byte>* bytes) {
   return true;
 }
 
-// An int64 as a double that rounds to fewer than 53 bits as the integer itself does: beyond 2^53 what is cut off
-// leaves a one in the last place (rounding to odd), so that no tie is made up.
+// An int64 as a double that rounds to fewer than 53 bits as the integer itself does: beyond 2^53
+// what is cut off leaves a one in the last place (rounding to odd), so that no tie is made up.
 double ForRounding(int64_t value) {
   constexpr int64_t kExact = int64_t{1} << 53;
   if (value >= -kExact && value <= kExact) return static_cast<double>(value);
@@ -91,20 +92,21 @@ bool AppendValue(DataType dtype, T value, std::vector<std::byte>* bytes) {
 }
 
 template <class Values>
-absl::StatusOr<std::vector<std::byte>> Convert(DataType dtype, const Shape& shape, const Values& values,
-                                               const char* field) {
+absl::StatusOr<std::vector<std::byte>> Convert(DataType dtype, const Shape& shape,
+                                               const Values& values, const char* field) {
   if (values.size() != shape.elements()) {
     return InvalidArgument("DATA_SIZE", field,
-                           "expected " + std::to_string(shape.elements()) + " values for " + shape.ToString() +
-                               ", got " + std::to_string(values.size()));
+                           "expected " + std::to_string(shape.elements()) + " values for " +
+                               shape.ToString() + ", got " + std::to_string(values.size()));
   }
   std::vector<std::byte> bytes;
   bytes.reserve(static_cast<size_t>(values.size()) * ByteSize(dtype));
   for (int i = 0; i < values.size(); ++i) {
     if (AppendValue(dtype, values[i], &bytes)) continue;
     return InvalidArgument("INVALID_VALUE", field,
-                           "value " + std::to_string(i) + ", " + Number(static_cast<double>(values[i])) +
-                               ", is no " + std::string(Name(dtype)));
+                           "value " + std::to_string(i) + ", " +
+                               Number(static_cast<double>(values[i])) + ", is no " +
+                               std::string(Name(dtype)));
   }
   return bytes;
 }
@@ -138,7 +140,8 @@ absl::Status DecodeParameters(const Message& kind, LossSpec* spec) {
     if (!kind.GetReflection()->HasField(kind, field)) continue;
     const double value = FieldValue(kind, field);
     if (!InBounds(parameter, value)) {
-      return InvalidArgument("INVALID_PARAMETER", spec->path + "." + row.name + "." + parameter.name,
+      return InvalidArgument("INVALID_PARAMETER",
+                             spec->path + "." + row.name + "." + parameter.name,
                              std::string(row.name) + ": expected " + parameter.name + " " +
                                  DescribeBounds(parameter) + ", got " + Number(value));
     }
@@ -156,7 +159,9 @@ absl::StatusOr<LossSpec> DecodeLoss(const v1::Loss& loss, const std::string& pat
   const FieldDescriptor* member =
       v1::Loss::descriptor()->FindFieldByNumber(static_cast<int>(loss.kind_case()));
   spec.row = Catalogue::Get().Find(member->name());
-  if (absl::Status s = DecodeParameters(loss.GetReflection()->GetMessage(loss, member), &spec); !s.ok()) return s;
+  if (absl::Status s = DecodeParameters(loss.GetReflection()->GetMessage(loss, member), &spec);
+      !s.ok())
+    return s;
   if (loss.has_weight()) spec.weight = loss.weight();
   if (!std::isfinite(spec.weight)) {
     return InvalidArgument("INVALID_PARAMETER", path + ".weight",
@@ -217,16 +222,17 @@ absl::StatusOr<TensorView> DecodeTensor(const v1::Tensor& tensor,
 absl::Status CheckName(const std::string& name, const std::string& path) {
   if (name.size() <= kMaxNameBytes) return absl::OkStatus();
   return InvalidArgument("NAME_TOO_LONG", path,
-                         "expected the name of a tensor of at most " + std::to_string(kMaxNameBytes) +
-                             " bytes, got " + std::to_string(name.size()));
+                         "expected the name of a tensor of at most " +
+                             std::to_string(kMaxNameBytes) + " bytes, got " +
+                             std::to_string(name.size()));
 }
 
 absl::Status DecodeInputs(const google::protobuf::Map<std::string, v1::Tensor>& inputs,
                           DecodedTensors* decoded) {
   if (inputs.size() > kMaxInputsOfRequest) {
     return InvalidArgument("TOO_MANY_INPUTS", "inputs",
-                           "expected at most " + std::to_string(kMaxInputsOfRequest) + " tensors, got " +
-                               std::to_string(inputs.size()));
+                           "expected at most " + std::to_string(kMaxInputsOfRequest) +
+                               " tensors, got " + std::to_string(inputs.size()));
   }
   for (const auto& [name, tensor] : inputs) {
     if (absl::Status s = CheckName(name, "inputs"); !s.ok()) return s;
@@ -267,7 +273,9 @@ NonFinitePolicy DecodeNonFinite(v1::NonFinitePolicy policy) {
 
 absl::Status CheckLabels(const v1::EvaluationLabels& labels) {
   const std::pair<const char*, const std::string*> fields[] = {
-      {"labels.model", &labels.model()}, {"labels.dataset", &labels.dataset()}, {"labels.run", &labels.run()}};
+      {"labels.model", &labels.model()},
+      {"labels.dataset", &labels.dataset()},
+      {"labels.run", &labels.run()}};
   for (const auto& [path, text] : fields) {
     if (text->size() <= kMaxLabelBytes) continue;
     return InvalidArgument("LABEL_TOO_LONG", path,
@@ -295,9 +303,32 @@ absl::Status CheckAllUsed(const std::vector<LossSpec>& losses, const NamedTensor
     std::set<std::string_view> distinct;
     for (const LossSpec& loss : losses) distinct.insert(loss.row->name);
     std::string names;
-    for (const std::string_view loss : distinct) names += (names.empty() ? "" : ", ") + std::string(loss);
+    for (const std::string_view loss : distinct)
+      names += (names.empty() ? "" : ", ") + std::string(loss);
     return InvalidArgument("UNKNOWN_INPUT", "inputs[\"" + name + "\"]",
                            "no loss of the request (" + names + ") reads " + name);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOptionalUsed(const std::vector<const BoundLoss*>& losses,
+                               const NamedTensors& inputs) {
+  for (const auto& [name, view] : inputs) {
+    const BoundLoss* knows = nullptr;
+    bool used = false;
+    for (const BoundLoss* loss : losses) {
+      for (const Signature& signature : loss->row->signatures) {
+        for (const Input& input : signature.inputs) {
+          if (input.optional && input.name == name) knows = loss;
+        }
+      }
+      used |= loss->call.class_weight.name == name || loss->call.labels.name == name;
+      for (const Operand& operand : loss->call.operands) used |= operand.name == name;
+    }
+    if (used || knows == nullptr) continue;
+    return InvalidArgument("UNKNOWN_INPUT", "inputs[\"" + name + "\"]",
+                           std::string(knows->row->name) + " takes no " + name + " with " +
+                               knows->signature->inputs[0].name);
   }
   return absl::OkStatus();
 }

@@ -1,7 +1,7 @@
 // From lossd.v1 messages to the library's types, with every check that does not need the values.
 //
-// Thread-safety: pure functions. Views point into the messages, or into the DecodedTensors that hold what had to be
-// converted; both outlive their use.
+// Thread-safety: pure functions. Views point into the messages, or into the DecodedTensors that
+// hold what had to be converted; both outlive their use.
 #ifndef LOSSD_LIB_WIRE_DECODE_H_
 #define LOSSD_LIB_WIRE_DECODE_H_
 
@@ -24,7 +24,8 @@ namespace lossd {
 // Counts of a request, beside kMaxLosses: each bounds memory and work.
 inline constexpr int kMaxInputsOfRequest = 256;
 inline constexpr int kMaxConstants = 64;
-inline constexpr int kMaxNameBytes = 128;  // of a tensor: errors name what they refuse, and travel in 8 KB of trailers
+inline constexpr int kMaxNameBytes =
+    128;  // of a tensor: errors name what they refuse, and travel in 8 KB of trailers
 inline constexpr int kMaxLabelBytes = 128;
 inline constexpr int kMaxMergedStates = 4096;
 
@@ -36,13 +37,15 @@ struct DecodedTensors {
 };
 
 // One tensor; a conversion is added to `converted`. Paths are relative: ".shape".
-absl::StatusOr<TensorView> DecodeTensor(const v1::Tensor& tensor, std::deque<std::vector<std::byte>>* converted);
+absl::StatusOr<TensorView> DecodeTensor(const v1::Tensor& tensor,
+                                        std::deque<std::vector<std::byte>>* converted);
 
 // NAME_TOO_LONG for a tensor's name over the limit. The path leaves it out.
 absl::Status CheckName(const std::string& name, const std::string& path);
 
 // inputs["name"]...
-absl::Status DecodeInputs(const google::protobuf::Map<std::string, v1::Tensor>& inputs, DecodedTensors* decoded);
+absl::Status DecodeInputs(const google::protobuf::Map<std::string, v1::Tensor>& inputs,
+                          DecodedTensors* decoded);
 
 // The losses of a request or spec: NO_LOSS, TOO_MANY_LOSSES, INVALID_PARAMETER, ...
 absl::StatusOr<std::vector<LossSpec>> DecodeLosses(
@@ -52,8 +55,14 @@ absl::StatusOr<DataType> DecodeDataType(v1::DataType dtype);
 NonFinitePolicy DecodeNonFinite(v1::NonFinitePolicy policy);
 absl::Status CheckLabels(const v1::EvaluationLabels& labels);
 
-// UNKNOWN_INPUT for a tensor that no loss reads: a misspelt optional input must not be ignored quietly.
+// UNKNOWN_INPUT for a tensor that no loss reads: a misspelt optional input must not be ignored
+// quietly.
 absl::Status CheckAllUsed(const std::vector<LossSpec>& losses, const NamedTensors& inputs);
+
+// UNKNOWN_INPUT for an optional input that the losses know, but not with the inputs that they were
+// bound to: pos_weight beside probs, say.
+absl::Status CheckOptionalUsed(const std::vector<const BoundLoss*>& losses,
+                               const NamedTensors& inputs);
 
 }  // namespace lossd
 

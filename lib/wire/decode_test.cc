@@ -17,8 +17,8 @@ namespace {
 
 using ::testing::ElementsAre;
 
-constexpr v1::DataType kIntegerTypes[] = {v1::DATA_TYPE_INT32, v1::DATA_TYPE_INT64, v1::DATA_TYPE_UINT8,
-                                          v1::DATA_TYPE_BOOL};
+constexpr v1::DataType kIntegerTypes[] = {v1::DATA_TYPE_INT32, v1::DATA_TYPE_INT64,
+                                          v1::DATA_TYPE_UINT8, v1::DATA_TYPE_BOOL};
 
 template <class Values>
 v1::Tensor Written(v1::DataType dtype, const Values& floats, const std::vector<int64_t>& ints) {
@@ -29,8 +29,12 @@ v1::Tensor Written(v1::DataType dtype, const Values& floats, const std::vector<i
   for (const int64_t value : ints) tensor.add_int_values(value);
   return tensor;
 }
-v1::Tensor Floating(v1::DataType dtype, double value) { return Written(dtype, std::vector<double>{value}, {}); }
-v1::Tensor Whole(v1::DataType dtype, int64_t value) { return Written(dtype, std::vector<double>(), {value}); }
+v1::Tensor Floating(v1::DataType dtype, double value) {
+  return Written(dtype, std::vector<double>{value}, {});
+}
+v1::Tensor Whole(v1::DataType dtype, int64_t value) {
+  return Written(dtype, std::vector<double>(), {value});
+}
 
 // The element as the library reads it.
 double Element(const v1::Tensor& tensor) {
@@ -52,12 +56,14 @@ TEST(DecodeTensor, BytesAreNotCopied) {
 TEST(DecodeTensor, WrittenValuesAreRoundedOnceToNearestEven) {
   EXPECT_EQ(Element(Floating(v1::DATA_TYPE_FLOAT64, 0.1)), 0.1);
   EXPECT_EQ(Element(Floating(v1::DATA_TYPE_FLOAT32, 0.1)), 0.1f);
-  EXPECT_EQ(Element(Floating(v1::DATA_TYPE_FLOAT32, 1 + 0x1p-24)), 1);             // a tie, to even
+  EXPECT_EQ(Element(Floating(v1::DATA_TYPE_FLOAT32, 1 + 0x1p-24)), 1);  // a tie, to even
   EXPECT_EQ(Element(Floating(v1::DATA_TYPE_FLOAT32, 1 + 3 * 0x1p-24)), 1 + 0x1p-22);
   EXPECT_EQ(Element(Floating(v1::DATA_TYPE_FLOAT16, 1 + 0x1p-11 + 0x1p-40)), 1 + 0x1p-10);
   EXPECT_EQ(Element(Floating(v1::DATA_TYPE_BFLOAT16, 1 + 0x1p-8 + 0x1p-40)), 1 + 0x1p-7);
-  EXPECT_EQ(Element(Floating(v1::DATA_TYPE_FLOAT16, 65520)), std::numeric_limits<double>::infinity());
-  EXPECT_EQ(Element(Floating(v1::DATA_TYPE_FLOAT32, 1e300)), std::numeric_limits<double>::infinity());
+  EXPECT_EQ(Element(Floating(v1::DATA_TYPE_FLOAT16, 65520)),
+            std::numeric_limits<double>::infinity());
+  EXPECT_EQ(Element(Floating(v1::DATA_TYPE_FLOAT32, 1e300)),
+            std::numeric_limits<double>::infinity());
   EXPECT_TRUE(std::isnan(Element(Floating(v1::DATA_TYPE_BFLOAT16, std::nan("")))));
   EXPECT_TRUE(std::signbit(Element(Floating(v1::DATA_TYPE_FLOAT32, -0.0))));
 }
@@ -65,13 +71,18 @@ TEST(DecodeTensor, WrittenValuesAreRoundedOnceToNearestEven) {
 // An int64 beyond 2^53 is no double: by way of one it would be rounded twice.
 TEST(DecodeTensor, WrittenIntegersAreRoundedOnce) {
   for (const int64_t sign : {1, -1}) {
-    // Just above the middle between 2^62 and the next bfloat16, 2^62 + 2^55: up. The double is the middle itself: to even.
+    // Just above the middle between 2^62 and the next bfloat16, 2^62 + 2^55: up. The double is the
+    // middle itself: to even.
     const int64_t above = (int64_t{1} << 62) + (int64_t{1} << 54) + 1;
-    EXPECT_EQ(Element(Whole(v1::DATA_TYPE_BFLOAT16, sign * above)), static_cast<double>(sign) * (0x1p62 + 0x1p55));
-    EXPECT_EQ(Element(Whole(v1::DATA_TYPE_BFLOAT16, sign * (above - 1))), static_cast<double>(sign) * 0x1p62);
-    EXPECT_EQ(Element(Whole(v1::DATA_TYPE_BFLOAT16, sign * (above - 2))), static_cast<double>(sign) * 0x1p62);
+    EXPECT_EQ(Element(Whole(v1::DATA_TYPE_BFLOAT16, sign * above)),
+              static_cast<double>(sign) * (0x1p62 + 0x1p55));
+    EXPECT_EQ(Element(Whole(v1::DATA_TYPE_BFLOAT16, sign * (above - 1))),
+              static_cast<double>(sign) * 0x1p62);
+    EXPECT_EQ(Element(Whole(v1::DATA_TYPE_BFLOAT16, sign * (above - 2))),
+              static_cast<double>(sign) * 0x1p62);
     const int64_t single = (int64_t{1} << 62) + (int64_t{1} << 38) + 1;
-    EXPECT_EQ(Element(Whole(v1::DATA_TYPE_FLOAT32, sign * single)), static_cast<double>(sign) * (0x1p62 + 0x1p39));
+    EXPECT_EQ(Element(Whole(v1::DATA_TYPE_FLOAT32, sign * single)),
+              static_cast<double>(sign) * (0x1p62 + 0x1p39));
   }
   EXPECT_EQ(Element(Whole(v1::DATA_TYPE_FLOAT64, (int64_t{1} << 53) + 1)), 0x1p53);
   EXPECT_EQ(Element(Whole(v1::DATA_TYPE_FLOAT16, 2049)), 2048);
@@ -79,7 +90,8 @@ TEST(DecodeTensor, WrittenIntegersAreRoundedOnce) {
 }
 
 TEST(DecodeTensor, IntegersWithinTheirRange) {
-  constexpr int64_t kMax64 = std::numeric_limits<int64_t>::max(), kMin64 = std::numeric_limits<int64_t>::min();
+  constexpr int64_t kMax64 = std::numeric_limits<int64_t>::max(),
+                    kMin64 = std::numeric_limits<int64_t>::min();
   const struct {
     v1::DataType dtype;
     int64_t minimum, maximum;
@@ -94,19 +106,23 @@ TEST(DecodeTensor, IntegersWithinTheirRange) {
     }
     if (range.maximum == kMax64) continue;
     for (const int64_t value : {range.minimum - 1, range.maximum + 1}) {
-      ExpectInvalid(DecodeTensor(Whole(range.dtype, value), &converted).status(), "INVALID_VALUE", ".int_values");
-      ExpectInvalid(DecodeTensor(Floating(range.dtype, static_cast<double>(value)), &converted).status(),
-                    "INVALID_VALUE", ".float_values");
+      ExpectInvalid(DecodeTensor(Whole(range.dtype, value), &converted).status(), "INVALID_VALUE",
+                    ".int_values");
+      ExpectInvalid(
+          DecodeTensor(Floating(range.dtype, static_cast<double>(value)), &converted).status(),
+          "INVALID_VALUE", ".float_values");
     }
   }
   // Doubles at the ends of int64: -2^63 is one, 2^63 is not.
   EXPECT_EQ(Element(Floating(v1::DATA_TYPE_INT64, -0x1p63)), -0x1p63);
-  ExpectInvalid(DecodeTensor(Floating(v1::DATA_TYPE_INT64, 0x1p63), &converted).status(), "INVALID_VALUE",
-                ".float_values");
+  ExpectInvalid(DecodeTensor(Floating(v1::DATA_TYPE_INT64, 0x1p63), &converted).status(),
+                "INVALID_VALUE", ".float_values");
   for (const v1::DataType dtype : kIntegerTypes) {
     EXPECT_EQ(Element(Floating(dtype, 1)), 1);
-    for (const double value : {0.5, std::nan(""), std::numeric_limits<double>::infinity(), 1e30, -1e30}) {
-      ExpectInvalid(DecodeTensor(Floating(dtype, value), &converted).status(), "INVALID_VALUE", ".float_values");
+    for (const double value :
+         {0.5, std::nan(""), std::numeric_limits<double>::infinity(), 1e30, -1e30}) {
+      ExpectInvalid(DecodeTensor(Floating(dtype, value), &converted).status(), "INVALID_VALUE",
+                    ".float_values");
     }
   }
 }
@@ -149,17 +165,26 @@ TEST(DecodeLosses, DefaultsWhereNothingIsSet) {
     for (int i = 0; i < row.parameters.size; ++i) {
       const double value = specs[0].parameters[static_cast<size_t>(i)];
       const double expected = row.parameters[i].default_value;
-      EXPECT_TRUE(value == expected || (std::isnan(value) && std::isnan(expected))) << row.parameters[i].name;
+      EXPECT_TRUE(value == expected || (std::isnan(value) && std::isnan(expected)))
+          << row.parameters[i].name;
     }
   }
 }
 
 TEST(DecodeLosses, ValuesOfEveryType) {
   const std::vector<LossSpec> specs = Losses(R"pb(
-    losses { smooth_l1 { beta: 0 } weight: -0.5 label: "a" }
+    losses {
+      smooth_l1 { beta: 0 }
+      weight: -0.5
+      label: "a"
+    }
     losses { poisson_nll { log_input: false full: true } }
     losses { zero_one { top_k: 3 ignore_index: -9007199254740991 } }
-    losses { entropy { unit: UNIT_BITS } inputs { key: "logits" value: "head" } weight: 0 }
+    losses {
+      entropy { unit: UNIT_BITS }
+      inputs { key: "logits" value: "head" }
+      weight: 0
+    }
   )pb");
   ASSERT_EQ(specs.size(), 4u);
   EXPECT_EQ(specs[0].parameters[0], 0);
@@ -176,7 +201,8 @@ TEST(DecodeLosses, ValuesOfEveryType) {
 }
 
 TEST(CheckAllUsed, TakesBoundAndOwnNamesAndSampleWeight) {
-  const std::vector<LossSpec> specs = Losses("losses { mse {} inputs { key: 'predictions' value: 'head' } }");
+  const std::vector<LossSpec> specs =
+      Losses("losses { mse {} inputs { key: 'predictions' value: 'head' } }");
   NamedTensors tensors;
   for (const char* name : {"head", "targets", "sample_weight"}) tensors[name] = TensorView();
   EXPECT_TRUE(CheckAllUsed(specs, tensors).ok());

@@ -79,7 +79,8 @@ void EncodeEvaluation(const EvaluationState& state, v1::EvaluationResult* result
   for (const LossState& loss : state.losses) {
     v1::LossSummary* summary = result->add_summaries();
     EncodeResult(loss, /*mean=*/true, summary->mutable_result());
-    if (const auto error = ReportStandardError(loss.pooled, loss.sums)) summary->set_standard_error(*error);
+    if (const auto error = ReportStandardError(loss.pooled, loss.sums))
+      summary->set_standard_error(*error);
     if (!loss.pooled && loss.sums.minimum <= loss.sums.maximum) {
       summary->set_minimum(loss.sums.minimum);
       summary->set_maximum(loss.sums.maximum);

@@ -1,4 +1,5 @@
-// What the tests of the engine share: messages from text, tensors from values, calls that block, and errors compared.
+// What the tests of the engine share: messages from text, tensors from values, calls that block,
+// and errors compared.
 //
 // For tests only. Thread-safety: pure functions on the caller's objects.
 #ifndef LOSSD_LIB_WIRE_ENGINE_TESTING_H_
@@ -33,11 +34,13 @@ M FromText(const std::string& text) {
 }
 
 template <class T>
-v1::Tensor MakeTensor(v1::DataType dtype, const std::vector<int64_t>& shape, const std::vector<T>& values) {
+v1::Tensor MakeTensor(v1::DataType dtype, const std::vector<int64_t>& shape,
+                      const std::vector<T>& values) {
   v1::Tensor tensor;
   tensor.set_dtype(dtype);
   for (const int64_t size : shape) tensor.add_shape(size);
-  tensor.set_data(std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)));
+  tensor.set_data(
+      std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)));
   return tensor;
 }
 inline v1::Tensor Floats(const std::vector<int64_t>& shape, const std::vector<float>& values) {
@@ -64,11 +67,13 @@ inline std::unique_ptr<LossEngine> MakeEngine(EngineOptions options = {}) {
   return *std::move(engine);
 }
 
-inline absl::StatusOr<v1::ComputeLossResponse> Call(LossEngine* engine, const v1::ComputeLossRequest& request,
+inline absl::StatusOr<v1::ComputeLossResponse> Call(LossEngine* engine,
+                                                    const v1::ComputeLossRequest& request,
                                                     const CancellationToken* token = nullptr) {
   v1::ComputeLossResponse response;
   std::promise<absl::Status> done;
-  engine->ComputeLoss(request, &response, token, [&](absl::Status status) { done.set_value(std::move(status)); });
+  engine->ComputeLoss(request, &response, token,
+                      [&](absl::Status status) { done.set_value(std::move(status)); });
   absl::Status status = done.get_future().get();
   if (!status.ok()) return status;
   return response;
@@ -82,14 +87,15 @@ inline absl::Status Take(EvaluationSession* session, const v1::EvaluateRequest& 
 }
 
 // The code, the reason and the path; a message that is not empty.
-inline void ExpectError(const absl::Status& status, absl::StatusCode code, const std::string& reason,
-                        const std::string& field) {
+inline void ExpectError(const absl::Status& status, absl::StatusCode code,
+                        const std::string& reason, const std::string& field) {
   EXPECT_EQ(status.code(), code) << status;
   EXPECT_EQ(DetailOf(status).reason, reason) << status;
   EXPECT_EQ(DetailOf(status).field, field) << status;
   EXPECT_FALSE(status.message().empty());
 }
-inline void ExpectInvalid(const absl::Status& status, const std::string& reason, const std::string& field) {
+inline void ExpectInvalid(const absl::Status& status, const std::string& reason,
+                          const std::string& field) {
   ExpectError(status, absl::StatusCode::kInvalidArgument, reason, field);
 }
 
@@ -113,11 +119,14 @@ inline void AddUnknown(google::protobuf::Message* message, int number) {
   message->GetReflection()->MutableUnknownFields(message)->AddVarint(number, 1);
 }
 
-inline v1::EvaluateRequest Step(const std::string& text) { return FromText<v1::EvaluateRequest>(text); }
+inline v1::EvaluateRequest Step(const std::string& text) {
+  return FromText<v1::EvaluateRequest>(text);
+}
 inline v1::EvaluateRequest MseSpec() { return Step("spec { losses { mse {} } }"); }
 
 // predictions and targets of an mse.
-inline v1::EvaluateRequest PairBatch(const std::vector<float>& predictions, const std::vector<float>& targets) {
+inline v1::EvaluateRequest PairBatch(const std::vector<float>& predictions,
+                                     const std::vector<float>& targets) {
   v1::EvaluateRequest step;
   auto& inputs = *step.mutable_batch()->mutable_inputs();
   const auto n = static_cast<int64_t>(predictions.size());
@@ -144,9 +153,12 @@ inline constexpr float kWeights[5] = {1, 0.5, 2, 0.25, 3};
 
 inline v1::EvaluateRequest ConstantSpec(const std::string& digest_of) {
   v1::EvaluateRequest step = Step(R"pb(spec {
-                                     losses { cross_entropy {} inputs { key: "class_weight" value: "w" } }
-                                     constants { name: "w" dtype: DATA_TYPE_FLOAT32 shape: 5 }
-                                   })pb");
+                                         losses {
+                                           cross_entropy {}
+                                           inputs { key: "class_weight" value: "w" }
+                                         }
+                                         constants { name: "w" dtype: DATA_TYPE_FLOAT32 shape: 5 }
+                                       })pb");
   const Sha256Digest digest = Sha256(digest_of);
   step.mutable_spec()->mutable_constants(0)->set_sha256(std::string(digest.begin(), digest.end()));
   return step;
@@ -158,8 +170,8 @@ inline v1::EvaluateRequest Piece(size_t begin, size_t end) {
   v1::EvaluateRequest step;
   step.mutable_constant()->set_name("w");
   step.mutable_constant()->set_offset(static_cast<int64_t>(begin));
-  *step.mutable_constant()->mutable_piece() =
-      Floats({static_cast<int64_t>(end - begin)}, std::vector<float>(kWeights + begin, kWeights + end));
+  *step.mutable_constant()->mutable_piece() = Floats(
+      {static_cast<int64_t>(end - begin)}, std::vector<float>(kWeights + begin, kWeights + end));
   return step;
 }
 inline v1::EvaluateRequest RowBatch() {

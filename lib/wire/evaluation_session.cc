@@ -29,7 +29,8 @@ constexpr double kDefaultCadenceSeconds = 1;
 // Counting on from here never overflows.
 constexpr int64_t kMaxFirstSequence = int64_t{1} << 62;
 
-// The status with its path as one within the batch. One without a reason, such as CANCELLED, has no path.
+// The status with its path as one within the batch. One without a reason, such as CANCELLED, has no
+// path.
 absl::Status InBatch(const absl::Status& status) {
   const ErrorDetail detail = DetailOf(status);
   if (detail.reason.empty()) return status;
@@ -38,11 +39,13 @@ absl::Status InBatch(const absl::Status& status) {
 
 // What the contract holds for later and this version does not compute.
 absl::Status RefuseUnserved(const v1::EvaluationSpec& spec) {
-  const std::pair<const char*, bool> fields[] = {{"spec.slice_columns", !spec.slice_columns().empty()},
-                                                 {"spec.worst_samples", spec.worst_samples() != 0},
-                                                 {"spec.quantiles", !spec.quantiles().empty()}};
+  const std::pair<const char*, bool> fields[] = {
+      {"spec.slice_columns", !spec.slice_columns().empty()},
+      {"spec.worst_samples", spec.worst_samples() != 0},
+      {"spec.quantiles", !spec.quantiles().empty()}};
   for (const auto& [path, set] : fields) {
-    if (set) return Unimplemented("NOT_SERVED", path, std::string("this version does not serve ") + path);
+    if (set)
+      return Unimplemented("NOT_SERVED", path, std::string("this version does not serve ") + path);
   }
   return absl::OkStatus();
 }
@@ -59,9 +62,11 @@ struct EvaluationSession::Impl {
   absl::Status TakeFinish();
   // OK with *skip set, or the sequence is the next one.
   absl::Status CheckSequence(const v1::Batch& batch, bool* skip);
-  absl::Status BindBatch(const v1::Batch& batch, DecodedTensors* tensors, std::vector<ComputeTask>* tasks) const;
+  absl::Status BindBatch(const v1::Batch& batch, DecodedTensors* tensors,
+                         std::vector<ComputeTask>* tasks) const;
   void TakeBatch(const v1::Batch& batch, const CancellationToken* token, Done done);
-  void Count(const std::vector<ComputeTask>& tasks, std::vector<ComputeOutcome> outcomes, size_t bytes);
+  void Count(const std::vector<ComputeTask>& tasks, std::vector<ComputeOutcome> outcomes,
+             size_t bytes);
 
   LossEngine* const engine;
   bool has_spec = false;
@@ -109,7 +114,8 @@ absl::Status EvaluationSession::Impl::Resume(const v1::EvaluationSpec& spec) {
   if (spec.resume_from().value().empty()) return absl::OkStatus();
   const absl::StatusOr<EvaluationState> from = EvaluationState::Parse(spec.resume_from().value());
   if (!from.ok()) return WithFieldPrefix(from.status(), "spec.resume_from.value");
-  if (absl::Status s = state.Merge(*from); !s.ok()) return WithFieldPrefix(s, "spec.resume_from.value");
+  if (absl::Status s = state.Merge(*from); !s.ok())
+    return WithFieldPrefix(s, "spec.resume_from.value");
   // Names and weights are the new spec's.
   for (size_t i = 0; i < specs.size(); ++i) {
     state.losses[i].label = specs[i].label;
@@ -120,7 +126,9 @@ absl::Status EvaluationSession::Impl::Resume(const v1::EvaluationSpec& spec) {
 }
 
 absl::Status EvaluationSession::Impl::TakeSpec(const v1::EvaluationSpec& spec) {
-  if (has_spec) return InvalidArgument("SECOND_SPEC", "spec", "expected one spec, the first step of the stream");
+  if (has_spec)
+    return InvalidArgument("SECOND_SPEC", "spec",
+                           "expected one spec, the first step of the stream");
   if (absl::Status s = RefuseUnknown(spec, "spec"); !s.ok()) return s;
   if (absl::Status s = RefuseUnserved(spec); !s.ok()) return s;
   if (absl::Status s = CheckLabels(spec.labels()); !s.ok()) return WithFieldPrefix(s, "spec.");
@@ -146,9 +154,11 @@ absl::Status EvaluationSession::Impl::TakeSpec(const v1::EvaluationSpec& spec) {
 }
 
 absl::Status EvaluationSession::Impl::TakeConstant(const v1::Constant& constant) {
-  if (!has_spec) return InvalidArgument("NO_SPEC", "constant", "expected the spec as the first step");
+  if (!has_spec)
+    return InvalidArgument("NO_SPEC", "constant", "expected the spec as the first step");
   if (has_batch) {
-    return InvalidArgument("CONSTANT_AFTER_BATCH", "constant", "expected all constants before the first batch");
+    return InvalidArgument("CONSTANT_AFTER_BATCH", "constant",
+                           "expected all constants before the first batch");
   }
   return constants.Take(constant);
 }
@@ -208,11 +218,14 @@ absl::Status EvaluationSession::Impl::BindBatch(const v1::Batch& batch, DecodedT
     }
     tasks->push_back({*std::move(bound), nullptr});
   }
-  return absl::OkStatus();
+  std::vector<const BoundLoss*> losses;
+  for (const ComputeTask& task : *tasks) losses.push_back(&task.loss);
+  const absl::Status s = CheckOptionalUsed(losses, tensors->views);
+  return s.ok() ? s : InBatch(s);
 }
 
-void EvaluationSession::Impl::Count(const std::vector<ComputeTask>& tasks, std::vector<ComputeOutcome> outcomes,
-                                    size_t bytes) {
+void EvaluationSession::Impl::Count(const std::vector<ComputeTask>& tasks,
+                                    std::vector<ComputeOutcome> outcomes, size_t bytes) {
   ObserveOutcomes(engine->options().on_computed, specs, outcomes);
   for (size_t i = 0; i < outcomes.size(); ++i) {
     state.losses[i].compute_type = tasks[i].loss.compute_type;
@@ -223,7 +236,8 @@ void EvaluationSession::Impl::Count(const std::vector<ComputeTask>& tasks, std::
   unreported_bytes += static_cast<int64_t>(bytes);
 }
 
-void EvaluationSession::Impl::TakeBatch(const v1::Batch& batch, const CancellationToken* token, Done done) {
+void EvaluationSession::Impl::TakeBatch(const v1::Batch& batch, const CancellationToken* token,
+                                        Done done) {
   if (!has_spec) {
     done(InvalidArgument("NO_SPEC", "batch", "expected the spec as the first step"));
     return;
@@ -246,8 +260,8 @@ void EvaluationSession::Impl::TakeBatch(const v1::Batch& batch, const Cancellati
     return;
   }
   Compute(&engine->pool(), *tasks, collect, token,
-          [this, &batch, tensors, tasks, done = std::move(done)](absl::Status status,
-                                                                 std::vector<ComputeOutcome> outcomes) {
+          [this, &batch, tensors, tasks, done = std::move(done)](
+              absl::Status status, std::vector<ComputeOutcome> outcomes) {
             if (status.ok()) {
               Count(*tasks, std::move(outcomes), batch.ByteSizeLong());
             } else {
@@ -261,15 +275,17 @@ EvaluationSession::EvaluationSession(LossEngine* engine) : impl_(std::make_uniqu
 
 EvaluationSession::~EvaluationSession() = default;
 
-void EvaluationSession::Step(const v1::EvaluateRequest& step, const CancellationToken* token, Done done) {
+void EvaluationSession::Step(const v1::EvaluateRequest& step, const CancellationToken* token,
+                             Done done) {
   Impl* const impl = impl_.get();
   Done ended = [impl, done = std::move(done)](absl::Status status) {
     impl->failed |= !status.ok();
     done(std::move(status));
   };
   if (impl->failed || impl->finished) {
-    ended(InvalidArgument("STREAM_ENDED", "step",
-                          impl->failed ? "the stream has failed before" : "expected nothing after finish"));
+    ended(InvalidArgument(
+        "STREAM_ENDED", "step",
+        impl->failed ? "the stream has failed before" : "expected nothing after finish"));
     return;
   }
   switch (step.step_case()) {
@@ -294,19 +310,22 @@ void EvaluationSession::Step(const v1::EvaluateRequest& step, const Cancellation
 bool EvaluationSession::progress_due() const {
   if (!impl_->unreported) return false;
   const std::chrono::duration<double> elapsed = Clock::now() - impl_->reported_at;
-  return impl_->unreported_bytes >= impl_->cadence_bytes || elapsed.count() >= impl_->cadence_seconds;
+  return impl_->unreported_bytes >= impl_->cadence_bytes ||
+         elapsed.count() >= impl_->cadence_seconds;
 }
 
 bool EvaluationSession::has_unreported_batches() const { return impl_->unreported; }
 
 absl::Status EvaluationSession::MakeProgress(v1::EvaluateResponse* response) {
   v1::Progress* progress = response->mutable_progress();
-  for (const LossState& loss : impl_->state.losses) EncodeResult(loss, /*mean=*/true, progress->add_results());
+  for (const LossState& loss : impl_->state.losses)
+    EncodeResult(loss, /*mean=*/true, progress->add_results());
   if (!impl_->state.losses.empty()) progress->set_items(impl_->state.losses[0].sums.items);
   progress->set_skipped_batches(impl_->skipped_batches);
   progress->set_next_sequence(impl_->next_sequence);
   std::string bytes = impl_->state.Serialize();
-  absl::Status s = CheckStateSize(static_cast<int64_t>(bytes.size()), impl_->engine->options().limits);
+  absl::Status s =
+      CheckStateSize(static_cast<int64_t>(bytes.size()), impl_->engine->options().limits);
   if (!s.ok()) return s;
   progress->mutable_checkpoint()->set_value(std::move(bytes));
   impl_->unreported = false;
@@ -321,7 +340,8 @@ absl::Status EvaluationSession::MakeResult(v1::EvaluateResponse* response) const
   v1::EvaluationResult* result = response->mutable_result();
   EncodeEvaluation(impl_->state, result);
   result->set_skipped_batches(impl_->skipped_batches);
-  return CheckStateSize(static_cast<int64_t>(result->state().value().size()), impl_->engine->options().limits);
+  return CheckStateSize(static_cast<int64_t>(result->state().value().size()),
+                        impl_->engine->options().limits);
 }
 
 const v1::EvaluationLabels& EvaluationSession::labels() const { return impl_->labels; }

@@ -1,7 +1,8 @@
-// One evaluation stream: spec, constants, batches, finish; checkpoints and the result in between and after.
+// One evaluation stream: spec, constants, batches, finish; checkpoints and the result in between
+// and after.
 //
-// Thread-safety: one call at a time; a Step has ended when its `done` was called. Memory: the constants, the
-// state, and one batch for the time of its step.
+// Thread-safety: one call at a time; a Step has ended when its `done` was called. Memory: the
+// constants, the state, and one batch for the time of its step.
 #ifndef LOSSD_LIB_WIRE_EVALUATION_SESSION_H_
 #define LOSSD_LIB_WIRE_EVALUATION_SESSION_H_
 
@@ -23,15 +24,17 @@ class EvaluationSession {
   explicit EvaluationSession(LossEngine* engine);
   ~EvaluationSession();
 
-  // Takes the next step of the stream. A batch counts wholly or, when `done` gets an error, not at all. After an
-  // error the session takes no more steps, but still gives the checkpoint of what came before.
+  // Takes the next step of the stream. A batch counts wholly or, when `done` gets an error, not at
+  // all. After an error the session takes no more steps, but still gives the checkpoint of what
+  // came before.
   void Step(const v1::EvaluateRequest& step, const CancellationToken* token, Done done);
 
   // The cadence asks for a checkpoint since the last MakeProgress.
   bool progress_due() const;
   // Batches were counted that no checkpoint has covered yet.
   bool has_unreported_batches() const;
-  // A checkpoint of all batches counted so far. RESOURCE_EXHAUSTED when the state is over its limit.
+  // A checkpoint of all batches counted so far. RESOURCE_EXHAUSTED when the state is over its
+  // limit.
   absl::Status MakeProgress(v1::EvaluateResponse* response);
 
   // The finish step was taken.

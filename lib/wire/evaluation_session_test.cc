@@ -1,5 +1,5 @@
-// Streams at the level of messages: any split, order, interruption and merge gives the same result and the same bytes;
-// sequences, constants, cadence.
+// Streams at the level of messages: any split, order, interruption and merge gives the same result
+// and the same bytes; sequences, constants, cadence.
 #include "lib/wire/evaluation_session.h"
 
 #include <gmock/gmock.h>
@@ -24,8 +24,8 @@ LossEngine* Engine() {
   return engine;
 }
 
-// Samples whose losses span forty orders of magnitude, with ignored and non-finite ones, for losses that are summed
-// plainly, by rows, with class weights, and pooled.
+// Samples whose losses span forty orders of magnitude, with ignored and non-finite ones, for losses
+// that are summed plainly, by rows, with class weights, and pooled.
 struct Samples {
   explicit Samples(int n, uint64_t seed) {
     std::mt19937_64 random(seed);
@@ -63,14 +63,25 @@ struct Samples {
 
   static EvaluateRequest Spec() {
     return Step(R"pb(spec {
-                       losses { mse {} inputs { key: "predictions" value: "predictions" } }
-                       losses { cross_entropy { label_smoothing: 0.1 } label: "ce" weight: 0.5 }
+                       losses {
+                         mse {}
+                         inputs { key: "predictions" value: "predictions" }
+                       }
+                       losses {
+                         cross_entropy { label_smoothing: 0.1 }
+                         label: "ce"
+                         weight: 0.5
+                       }
                        losses {
                          balanced_binary_cross_entropy {}
                          inputs { key: "logits" value: "binary_logits" }
                          inputs { key: "targets" value: "binary_targets" }
                        }
-                       losses { zero_one { top_k: 2 } inputs { key: "labels" value: "labels" } inputs { key: "logits" value: "logits" } }
+                       losses {
+                         zero_one { top_k: 2 }
+                         inputs { key: "labels" value: "labels" }
+                         inputs { key: "logits" value: "logits" }
+                       }
                      })pb");
   }
 
@@ -86,8 +97,8 @@ v1::Progress ProgressOf(EvaluationSession* session) {
 }
 
 // The batches [cuts[i], cuts[i + 1]), in the order given.
-v1::EvaluationResult Evaluate(LossEngine* engine, const Samples& samples, const std::vector<size_t>& cuts,
-                              const std::vector<size_t>& order) {
+v1::EvaluationResult Evaluate(LossEngine* engine, const Samples& samples,
+                              const std::vector<size_t>& cuts, const std::vector<size_t>& order) {
   const auto session = engine->Evaluate();
   EXPECT_TRUE(Take(session.get(), Samples::Spec()).ok());
   for (const size_t i : order) {
@@ -140,7 +151,8 @@ TEST(Evaluate, SplitOrderAndThreadsDoNotShow) {
   }
   EngineOptions options;
   options.threads = 1;
-  EXPECT_EQ(Evaluate(MakeEngine(std::move(options)).get(), samples, EvenCuts(700, 100), InOrder(7)).SerializeAsString(),
+  EXPECT_EQ(Evaluate(MakeEngine(std::move(options)).get(), samples, EvenCuts(700, 100), InOrder(7))
+                .SerializeAsString(),
             one);
 }
 
@@ -152,7 +164,8 @@ TEST(Evaluate, EqualsOneComputeLoss) {
   const auto unary = *Call(Engine(), request);
   const v1::EvaluationResult stream = Evaluate(Engine(), samples, EvenCuts(500, 77), InOrder(7));
   for (int i = 0; i < unary.results_size(); ++i) {
-    EXPECT_EQ(stream.summaries(i).result().SerializeAsString(), unary.results(i).SerializeAsString());
+    EXPECT_EQ(stream.summaries(i).result().SerializeAsString(),
+              unary.results(i).SerializeAsString());
   }
 }
 
@@ -163,7 +176,8 @@ TEST(Evaluate, ResumedAnywhereOnAnotherServerItIsTheSame) {
   for (size_t broken = 0; broken <= 10; ++broken) {
     const auto first = Engine()->Evaluate();
     ASSERT_TRUE(Take(first.get(), Samples::Spec()).ok());
-    for (size_t i = 0; i < broken; ++i) ASSERT_TRUE(Take(first.get(), samples.Batch(cuts[i], cuts[i + 1])).ok());
+    for (size_t i = 0; i < broken; ++i)
+      ASSERT_TRUE(Take(first.get(), samples.Batch(cuts[i], cuts[i + 1])).ok());
     const v1::Progress progress = ProgressOf(first.get());
     EXPECT_EQ(progress.next_sequence(), static_cast<int64_t>(broken));
 
@@ -204,7 +218,8 @@ TEST(Evaluate, PartsMergeInAnyOrderAndGrouping) {
   };
   std::vector<int> order = {0, 1, 2};
   do {
-    const std::string &a = parts[static_cast<size_t>(order[0])], &b = parts[static_cast<size_t>(order[1])],
+    const std::string &a = parts[static_cast<size_t>(order[0])],
+                      &b = parts[static_cast<size_t>(order[1])],
                       &c = parts[static_cast<size_t>(order[2])];
     EXPECT_EQ(merge({a, b, c}).SerializeAsString(), whole);
     EXPECT_EQ(merge({merge({a, b}).state().value(), c}).SerializeAsString(), whole);
@@ -234,7 +249,8 @@ TEST(Evaluate, MergingStatesOfOtherWeightsGivesNoTotal) {
   EXPECT_EQ(response.result().summaries(0).result().label(), "a");
 
   *request.mutable_states(1) = state_of("mae {}");
-  ExpectInvalid(Engine()->MergeEvaluations(request, &response), "FINGERPRINT_MISMATCH", "states[1]");
+  ExpectInvalid(Engine()->MergeEvaluations(request, &response), "FINGERPRINT_MISMATCH",
+                "states[1]");
 }
 
 TEST(Evaluate, SequencesSkipDuplicatesAndRefuseGaps) {
@@ -249,8 +265,8 @@ TEST(Evaluate, SequencesSkipDuplicatesAndRefuseGaps) {
   EXPECT_EQ(progress.skipped_batches(), 4);
   EXPECT_EQ(progress.items(), 2);
   EXPECT_EQ(progress.results(0).sum(), 10);
-  ExpectError(Take(session.get(), NumberedBatch(10, 1)), absl::StatusCode::kFailedPrecondition, "SEQUENCE_GAP",
-              "batch.sequence");
+  ExpectError(Take(session.get(), NumberedBatch(10, 1)), absl::StatusCode::kFailedPrecondition,
+              "SEQUENCE_GAP", "batch.sequence");
   // What came before is still there.
   EXPECT_EQ(ProgressOf(session.get()).results(0).sum(), 10);
   ExpectInvalid(Take(session.get(), NumberedBatch(9, 1)), "STREAM_ENDED", "step");
@@ -273,9 +289,11 @@ TEST(Evaluate, ABadBatchCountsNotAtAll) {
 
 TEST(Evaluate, RejectedItemsAndCancellation) {
   auto session = Engine()->Evaluate();
-  ASSERT_TRUE(Take(session.get(), Step("spec { losses { mse {} } non_finite: NON_FINITE_POLICY_REJECT }")).ok());
-  ExpectInvalid(Take(session.get(), PairBatch({1, std::numeric_limits<float>::infinity()}, {0, 0})), "NON_FINITE_ITEM",
-                "batch");
+  ASSERT_TRUE(
+      Take(session.get(), Step("spec { losses { mse {} } non_finite: NON_FINITE_POLICY_REJECT }"))
+          .ok());
+  ExpectInvalid(Take(session.get(), PairBatch({1, std::numeric_limits<float>::infinity()}, {0, 0})),
+                "NON_FINITE_ITEM", "batch");
   session = Engine()->Evaluate();
   ASSERT_TRUE(Take(session.get(), MseSpec()).ok());
   CancellationToken token;
@@ -289,7 +307,8 @@ TEST(Evaluate, CadenceByBytes) {
   const auto session = Engine()->Evaluate();
   EvaluateRequest spec = MseSpec();
   const size_t batch_bytes = PairBatch({1}, {0}).batch().ByteSizeLong();
-  spec.mutable_spec()->mutable_checkpoint_cadence()->set_bytes(static_cast<int64_t>(2 * batch_bytes));
+  spec.mutable_spec()->mutable_checkpoint_cadence()->set_bytes(
+      static_cast<int64_t>(2 * batch_bytes));
   spec.mutable_spec()->mutable_checkpoint_cadence()->set_seconds(1e9);
   spec.mutable_spec()->mutable_labels()->set_model("m");
   ASSERT_TRUE(Take(session.get(), spec).ok());
@@ -307,7 +326,9 @@ TEST(Evaluate, CadenceByBytes) {
 
 TEST(Evaluate, CadenceByTime) {
   const auto session = Engine()->Evaluate();
-  ASSERT_TRUE(Take(session.get(), Step("spec { losses { mse {} } checkpoint_cadence { seconds: 0 } }")).ok());
+  ASSERT_TRUE(
+      Take(session.get(), Step("spec { losses { mse {} } checkpoint_cadence { seconds: 0 } }"))
+          .ok());
   EXPECT_FALSE(session->progress_due());  // nothing to report
   ASSERT_TRUE(Take(session.get(), PairBatch({1}, {0})).ok());
   EXPECT_TRUE(session->progress_due());
@@ -325,7 +346,8 @@ TEST(Evaluate, AStateOverTheLimitIsRefused) {
   ExpectError(error, absl::StatusCode::kResourceExhausted, "STATE_TOO_LARGE", "");
   EXPECT_THAT(std::string(error.message()), HasSubstr("--max-state-bytes"));
   ASSERT_TRUE(Take(session.get(), Step("finish {}")).ok());
-  ExpectError(session->MakeResult(&response), absl::StatusCode::kResourceExhausted, "STATE_TOO_LARGE", "");
+  ExpectError(session->MakeResult(&response), absl::StatusCode::kResourceExhausted,
+              "STATE_TOO_LARGE", "");
 }
 
 TEST(EvaluateConstants, InAnyPiecesEqualTheSameInEveryBatch) {
@@ -341,7 +363,8 @@ TEST(EvaluateConstants, InAnyPiecesEqualTheSameInEveryBatch) {
        {std::vector<size_t>{0, 5}, {0, 1, 2, 3, 4, 5}, {0, 2, 2, 5}, {0, 4, 5}}) {
     const auto session = Engine()->Evaluate();
     ASSERT_TRUE(Take(session.get(), ConstantSpec()).ok());
-    for (size_t i = 0; i + 1 < cuts.size(); ++i) ASSERT_TRUE(Take(session.get(), Piece(cuts[i], cuts[i + 1])).ok());
+    for (size_t i = 0; i + 1 < cuts.size(); ++i)
+      ASSERT_TRUE(Take(session.get(), Piece(cuts[i], cuts[i + 1])).ok());
     ASSERT_TRUE(Take(session.get(), RowBatch()).ok());
     const v1::EvaluationResult result = ResultOf(session.get());
     EXPECT_EQ(result.summaries(0).SerializeAsString(), expected.summaries(0).SerializeAsString());

@@ -31,8 +31,8 @@ struct ComputeCall {
 absl::Status CheckGradients(const v1::ComputeLossRequest& request) {
   if (request.gradients_of().empty()) return absl::OkStatus();
   return InvalidArgument("NO_GRADIENT", "gradients_of[0]",
-                         "no loss of the request has a gradient with respect to " + request.gradients_of(0) +
-                             "; ListLosses says which have");
+                         "no loss of the request has a gradient with respect to " +
+                             request.gradients_of(0) + "; ListLosses says which have");
 }
 
 absl::Status Prepare(const v1::ComputeLossRequest& request, ComputeCall* call) {
@@ -49,6 +49,24 @@ absl::Status Prepare(const v1::ComputeLossRequest& request, ComputeCall* call) {
     if (!bound.ok()) return bound.status();
     call->losses.push_back(*std::move(bound));
   }
+  std::vector<const BoundLoss*> losses;
+  for (const BoundLoss& loss : call->losses) losses.push_back(&loss);
+  return CheckOptionalUsed(losses, call->tensors.views);
+}
+
+// The memory of the values is bounded before any is taken.
+absl::Status CheckResponseSize(const ComputeCall& call, const EngineLimits& limits) {
+  int64_t left = limits.max_response_bytes;
+  for (const BoundLoss& loss : call.losses) {
+    // An item of 4 or 8 bytes stands for at least a byte of the request: no product overflows.
+    left -= loss.item_shape.elements() * static_cast<int64_t>(ByteSize(loss.compute_type));
+    if (left >= 0) continue;
+    return ResourceExhausted(
+        "RESPONSE_TOO_LARGE", "reduction",
+        "the values of NONE would be over the limit of " +
+            std::to_string(limits.max_response_bytes) +
+            " bytes (--max-message-bytes); ask for fewer losses or rows a call");
+  }
   return absl::OkStatus();
 }
 
@@ -59,7 +77,8 @@ std::vector<ComputeTask> MakeTasks(ComputeCall* call, bool want_values) {
     const BoundLoss& loss = call->losses[i];
     std::byte* values = nullptr;
     if (want_values) {
-      call->values[i].resize(static_cast<size_t>(loss.item_shape.elements()) * ByteSize(loss.compute_type));
+      call->values[i].resize(static_cast<size_t>(loss.item_shape.elements()) *
+                             ByteSize(loss.compute_type));
       values = reinterpret_cast<std::byte*>(call->values[i].data());
     }
     tasks.push_back({loss, values});
@@ -67,8 +86,8 @@ std::vector<ComputeTask> MakeTasks(ComputeCall* call, bool want_values) {
   return tasks;
 }
 
-void Respond(const v1::ComputeLossRequest& request, ComputeCall* call, std::vector<ComputeOutcome> outcomes,
-             v1::ComputeLossResponse* response) {
+void Respond(const v1::ComputeLossRequest& request, ComputeCall* call,
+             std::vector<ComputeOutcome> outcomes, v1::ComputeLossResponse* response) {
   const bool mean = request.reduction() != v1::REDUCTION_SUM;
   EvaluationState state;
   for (size_t i = 0; i < outcomes.size(); ++i) {
@@ -86,7 +105,8 @@ void Respond(const v1::ComputeLossRequest& request, ComputeCall* call, std::vect
     state.losses.push_back(std::move(loss));
   }
   double total = 0;
-  if (request.reduction() != v1::REDUCTION_NONE && Total(state, mean, &total)) response->set_total(total);
+  if (request.reduction() != v1::REDUCTION_NONE && Total(state, mean, &total))
+    response->set_total(total);
   response->set_arithmetic_revision(kArithmeticRevision);
 }
 
@@ -97,12 +117,14 @@ absl::StatusOr<std::unique_ptr<LossEngine>> LossEngine::Create(EngineOptions opt
   return std::unique_ptr<LossEngine>(new LossEngine(std::move(options)));
 }
 
-LossEngine::LossEngine(EngineOptions options) : options_(std::move(options)), pool_(options_.threads) {}
+LossEngine::LossEngine(EngineOptions options)
+    : options_(std::move(options)), pool_(options_.threads) {}
 
 LossEngine::~LossEngine() = default;
 
-void LossEngine::ComputeLoss(const v1::ComputeLossRequest& request, v1::ComputeLossResponse* response,
-                             const CancellationToken* token, Done done) {
+void LossEngine::ComputeLoss(const v1::ComputeLossRequest& request,
+                             v1::ComputeLossResponse* response, const CancellationToken* token,
+                             Done done) {
   auto call = std::make_shared<ComputeCall>();
   if (absl::Status s = Prepare(request, call.get()); !s.ok()) {
     done(std::move(s));
@@ -111,9 +133,15 @@ void LossEngine::ComputeLoss(const v1::ComputeLossRequest& request, v1::ComputeL
   CollectOptions collect;
   collect.non_finite = DecodeNonFinite(request.non_finite());
   const bool want_values = request.reduction() == v1::REDUCTION_NONE;
+  if (want_values) {
+    if (absl::Status s = CheckResponseSize(*call, options_.limits); !s.ok()) {
+      done(std::move(s));
+      return;
+    }
+  }
   Compute(&pool_, MakeTasks(call.get(), want_values), collect, token,
-          [this, &request, response, call, done = std::move(done)](absl::Status status,
-                                                                   std::vector<ComputeOutcome> outcomes) {
+          [this, &request, response, call, done = std::move(done)](
+              absl::Status status, std::vector<ComputeOutcome> outcomes) {
             if (status.ok()) {
               ObserveOutcomes(options_.on_computed, call->specs, outcomes);
               Respond(request, call.get(), std::move(outcomes), response);
@@ -122,17 +150,20 @@ void LossEngine::ComputeLoss(const v1::ComputeLossRequest& request, v1::ComputeL
           });
 }
 
-std::unique_ptr<EvaluationSession> LossEngine::Evaluate() { return std::make_unique<EvaluationSession>(this); }
+std::unique_ptr<EvaluationSession> LossEngine::Evaluate() {
+  return std::make_unique<EvaluationSession>(this);
+}
 
 absl::Status LossEngine::MergeEvaluations(const v1::MergeEvaluationsRequest& request,
                                           v1::MergeEvaluationsResponse* response) const {
   if (absl::Status s = RefuseUnknown(request, ""); !s.ok()) return s;
   if (absl::Status s = CheckLabels(request.labels()); !s.ok()) return s;
-  if (request.states().empty()) return InvalidArgument("NO_STATE", "states", "expected at least one state");
+  if (request.states().empty())
+    return InvalidArgument("NO_STATE", "states", "expected at least one state");
   if (request.states_size() > kMaxMergedStates) {
     return InvalidArgument("TOO_MANY_STATES", "states",
-                           "expected at most " + std::to_string(kMaxMergedStates) + " states, got " +
-                               std::to_string(request.states_size()));
+                           "expected at most " + std::to_string(kMaxMergedStates) +
+                               " states, got " + std::to_string(request.states_size()));
   }
   EvaluationState merged;
   for (int i = 0; i < request.states_size(); ++i) {
@@ -169,7 +200,8 @@ absl::Status LossEngine::ListLosses(const v1::ListLossesRequest& request,
   return absl::OkStatus();
 }
 
-absl::Status LossEngine::GetServerInfo(const v1::GetServerInfoRequest&, v1::GetServerInfoResponse* response) const {
+absl::Status LossEngine::GetServerInfo(const v1::GetServerInfoRequest&,
+                                       v1::GetServerInfoResponse* response) const {
   response->set_version(std::string(kVersion));
   response->set_arithmetic_revision(kArithmeticRevision);
   response->set_simd_target(std::string(ActiveCpuTarget()));

@@ -34,7 +34,8 @@ struct ErrorCase {
   std::function<ComputeLossRequest()> request;
 };
 
-ComputeLossRequest With(ComputeLossRequest request, const std::string& name, const v1::Tensor& tensor) {
+ComputeLossRequest With(ComputeLossRequest request, const std::string& name,
+                        const v1::Tensor& tensor) {
   (*request.mutable_inputs())[name] = tensor;
   return request;
 }
@@ -44,7 +45,7 @@ ComputeLossRequest Without(ComputeLossRequest request, const std::string& name) 
 }
 v1::Tensor Text(const std::string& text) { return FromText<v1::Tensor>(text); }
 
-std::vector<ErrorCase> InputErrors() {
+std::vector<ErrorCase> NameErrors() {
   return {
       {"unknown input", "UNKNOWN_INPUT", "inputs[\"pos_wieght\"]",
        [] { return With(PairRequest("mse {}"), "pos_wieght", Floats({1}, {1})); }},
@@ -55,31 +56,64 @@ std::vector<ErrorCase> InputErrors() {
       {"bound to nothing", "MISSING_INPUT", "losses[0].inputs[\"predictions\"]",
        [] { return PairRequest("mse {} inputs { key: \"predictions\" value: \"head\" }"); }},
       {"ambiguous input", "AMBIGUOUS_INPUT", "losses[0].inputs",
-       [] { return With(RowRequest("cross_entropy {}"), "probs", Floats({2, 3}, {1, 0, 0, 1, 0, 0})); }},
+       [] {
+         return With(RowRequest("cross_entropy {}"), "probs", Floats({2, 3}, {1, 0, 0, 1, 0, 0}));
+       }},
+  };
+}
+
+std::vector<ErrorCase> TypeAndShapeErrors() {
+  return {
       {"integer predictions", "DTYPE_MISMATCH", "inputs[\"predictions\"].dtype",
-       [] { return With(PairRequest("mse {}"), "predictions", Int64s({3}, {1, 2, 3})); }},
+       [] {
+         return With(PairRequest("mse {}"), "predictions", Int64s({3}, {1, 2, 3}));
+       }},
       {"float labels", "DTYPE_MISMATCH", "inputs[\"labels\"].dtype",
-       [] { return With(RowRequest("cross_entropy {}"), "labels", Floats({2}, {1, 2})); }},
+       [] {
+         return With(RowRequest("cross_entropy {}"), "labels", Floats({2}, {1, 2}));
+       }},
       {"no dtype", "INVALID_DTYPE", "inputs[\"predictions\"].dtype",
        [] { return With(PairRequest("mse {}"), "predictions", Text("shape: 3 data: 'abc'")); }},
       {"unknown dtype", "INVALID_DTYPE", "inputs[\"predictions\"].dtype",
-       [] { return With(PairRequest("mse {}"), "predictions", MakeTensor<float>(v1::DataType(99), {0}, {})); }},
+       [] {
+         return With(PairRequest("mse {}"), "predictions",
+                     MakeTensor<float>(v1::DataType(99), {0}, {}));
+       }},
       {"shapes that differ", "SHAPE_MISMATCH", "inputs[\"targets\"].shape",
-       [] { return With(PairRequest("mse {}"), "targets", Floats({1, 3}, {1, 2, 3})); }},
+       [] {
+         return With(PairRequest("mse {}"), "targets", Floats({1, 3}, {1, 2, 3}));
+       }},
       {"scalar", "SHAPE_MISMATCH", "inputs[\"predictions\"].shape",
        [] { return With(PairRequest("mse {}"), "predictions", Floats({}, {1})); }},
       {"labels of another N", "SHAPE_MISMATCH", "inputs[\"labels\"].shape",
-       [] { return With(RowRequest("cross_entropy {}"), "labels", Int64s({3}, {0, 1, 2})); }},
+       [] {
+         return With(RowRequest("cross_entropy {}"), "labels", Int64s({3}, {0, 1, 2}));
+       }},
       {"no classes", "SHAPE_MISMATCH", "inputs[\"logits\"].shape",
-       [] { return With(RowRequest("cross_entropy {}"), "logits", Floats({2, 0}, {})); }},
+       [] {
+         return With(RowRequest("cross_entropy {}"), "logits", Floats({2, 0}, {}));
+       }},
       {"class_weight of another C", "SHAPE_MISMATCH", "inputs[\"class_weight\"].shape",
-       [] { return With(RowRequest("cross_entropy {}"), "class_weight", Floats({2}, {1, 1})); }},
+       [] {
+         return With(RowRequest("cross_entropy {}"), "class_weight", Floats({2}, {1, 1}));
+       }},
       {"sample_weight of another shape", "SHAPE_MISMATCH", "inputs[\"sample_weight\"].shape",
-       [] { return With(PairRequest("mse {}"), "sample_weight", Floats({2}, {1, 1})); }},
+       [] {
+         return With(PairRequest("mse {}"), "sample_weight", Floats({2}, {1, 1}));
+       }},
+  };
+}
+
+std::vector<ErrorCase> DataErrors() {
+  return {
       {"data too short", "DATA_SIZE", "inputs[\"predictions\"].data",
-       [] { return With(PairRequest("mse {}"), "predictions", Floats({3}, {1, 2})); }},
+       [] {
+         return With(PairRequest("mse {}"), "predictions", Floats({3}, {1, 2}));
+       }},
       {"data too long", "DATA_SIZE", "inputs[\"predictions\"].data",
-       [] { return With(PairRequest("mse {}"), "predictions", Floats({3}, {1, 2, 3, 4})); }},
+       [] {
+         return With(PairRequest("mse {}"), "predictions", Floats({3}, {1, 2, 3, 4}));
+       }},
       {"no data", "DATA_SIZE", "inputs[\"predictions\"].data",
        [] { return With(PairRequest("mse {}"), "predictions", Floats({3}, {})); }},
       {"too few values", "DATA_SIZE", "inputs[\"predictions\"].float_values",
@@ -93,19 +127,30 @@ std::vector<ErrorCase> InputErrors() {
                      Text("dtype: DATA_TYPE_UINT8 shape: 1 data: 'a' int_values: 1"));
        }},
       {"negative dimension", "INVALID_SHAPE", "inputs[\"predictions\"].shape",
-       [] { return With(PairRequest("mse {}"), "predictions", Floats({-3}, {1, 2, 3})); }},
+       [] {
+         return With(PairRequest("mse {}"), "predictions", Floats({-3}, {1, 2, 3}));
+       }},
       {"overflowing dimensions", "INVALID_SHAPE", "inputs[\"predictions\"].shape",
-       [] { return With(PairRequest("mse {}"), "predictions", Floats({int64_t{1} << 40, int64_t{1} << 40}, {})); }},
+       [] {
+         return With(PairRequest("mse {}"), "predictions",
+                     Floats({int64_t{1} << 40, int64_t{1} << 40}, {}));
+       }},
       {"overflow behind a zero", "INVALID_SHAPE", "inputs[\"predictions\"].shape",
-       [] { return With(PairRequest("mse {}"), "predictions", Floats({0, int64_t{1} << 62}, {})); }},
+       [] {
+         return With(PairRequest("mse {}"), "predictions", Floats({0, int64_t{1} << 62}, {}));
+       }},
       {"nine dimensions", "INVALID_SHAPE", "inputs[\"predictions\"].shape",
-       [] { return With(PairRequest("mse {}"), "predictions", Floats({1, 1, 1, 1, 1, 1, 1, 1, 1}, {1})); }},
+       [] {
+         return With(PairRequest("mse {}"), "predictions",
+                     Floats({1, 1, 1, 1, 1, 1, 1, 1, 1}, {1}));
+       }},
       {"name too long", "NAME_TOO_LONG", "inputs",
        [] { return With(PairRequest("mse {}"), std::string(129, 'x'), Floats({1}, {1})); }},
       {"too many inputs", "TOO_MANY_INPUTS", "inputs",
        [] {
          ComputeLossRequest request = PairRequest("mse {}");
-         for (int i = 0; i < 255; ++i) request = With(std::move(request), std::to_string(i), Floats({1}, {1}));
+         for (int i = 0; i < 255; ++i)
+           request = With(std::move(request), std::to_string(i), Floats({1}, {1}));
          return request;
        }},
   };
@@ -114,12 +159,19 @@ std::vector<ErrorCase> InputErrors() {
 std::vector<ErrorCase> ValueErrors() {
   return {
       {"label C", "LABEL_OUT_OF_RANGE", "inputs[\"labels\"]",
-       [] { return With(RowRequest("cross_entropy {}"), "labels", Int64s({2}, {0, 3})); }},
+       [] {
+         return With(RowRequest("cross_entropy {}"), "labels", Int64s({2}, {0, 3}));
+       }},
       {"negative label", "LABEL_OUT_OF_RANGE", "inputs[\"labels\"]",
-       [] { return With(RowRequest("zero_one {}"), "labels", Int64s({2}, {-1, 0})); }},
+       [] {
+         return With(RowRequest("zero_one {}"), "labels", Int64s({2}, {-1, 0}));
+       }},
       {"another loss's ignored label", "LABEL_OUT_OF_RANGE", "inputs[\"labels\"]",
-       [] { return With(RowRequest("focal {}"), "labels", Int64s({2}, {-100, 0})); }},
-      {"target of neither sign", "INVALID_VALUE", "inputs[\"targets\"]", [] { return PairRequest("hinge {}"); }},
+       [] {
+         return With(RowRequest("focal {}"), "labels", Int64s({2}, {-100, 0}));
+       }},
+      {"target of neither sign", "INVALID_VALUE", "inputs[\"targets\"]",
+       [] { return PairRequest("hinge {}"); }},
       {"target over 1", "INVALID_VALUE", "inputs[\"targets\"]",
        [] {
          ComputeLossRequest request = PairRequest("binary_cross_entropy {}");
@@ -127,15 +179,25 @@ std::vector<ErrorCase> ValueErrors() {
          return Without(std::move(request), "predictions");
        }},
       {"negative variance", "INVALID_VALUE", "inputs[\"variance\"]",
-       [] { return With(PairRequest("gaussian_nll {}"), "variance", Floats({3}, {1, -1, 1})); }},
+       [] {
+         return With(PairRequest("gaussian_nll {}"), "variance", Floats({3}, {1, -1, 1}));
+       }},
       {"negative sample weight", "INVALID_VALUE", "inputs[\"sample_weight\"]",
-       [] { return With(PairRequest("mse {}"), "sample_weight", Floats({3}, {1, -1, 1})); }},
+       [] {
+         return With(PairRequest("mse {}"), "sample_weight", Floats({3}, {1, -1, 1}));
+       }},
       {"NaN sample weight", "INVALID_VALUE", "inputs[\"sample_weight\"]",
-       [] { return With(PairRequest("mse {}"), "sample_weight", Floats({3}, {1, kNan, 1})); }},
+       [] {
+         return With(PairRequest("mse {}"), "sample_weight", Floats({3}, {1, kNan, 1}));
+       }},
       {"infinite sample weight", "INVALID_VALUE", "inputs[\"sample_weight\"]",
-       [] { return With(PairRequest("mse {}"), "sample_weight", Floats({3}, {1, kInf, 1})); }},
+       [] {
+         return With(PairRequest("mse {}"), "sample_weight", Floats({3}, {1, kInf, 1}));
+       }},
       {"integer target that f32 cannot hold", "INVALID_VALUE", "inputs[\"targets\"]",
-       [] { return With(PairRequest("mse {}"), "targets", Int64s({3}, {0, 16777217, 0})); }},
+       [] {
+         return With(PairRequest("mse {}"), "targets", Int64s({3}, {0, 16777217, 0}));
+       }},
       {"value out of its type's range", "INVALID_VALUE", "inputs[\"labels\"].int_values",
        [] {
          return With(RowRequest("cross_entropy {}"), "labels",
@@ -157,16 +219,23 @@ ComputeLossRequest LossesOf(int count) {
 
 std::vector<ErrorCase> LossErrors() {
   return {
-      {"delta -1", "INVALID_PARAMETER", "losses[0].huber.delta", [] { return PairRequest("huber { delta: -1 }"); }},
-      {"delta 0", "INVALID_PARAMETER", "losses[0].huber.delta", [] { return PairRequest("huber { delta: 0 }"); }},
-      {"delta inf", "INVALID_PARAMETER", "losses[0].huber.delta", [] { return PairRequest("huber { delta: inf }"); }},
+      {"delta -1", "INVALID_PARAMETER", "losses[0].huber.delta",
+       [] { return PairRequest("huber { delta: -1 }"); }},
+      {"delta 0", "INVALID_PARAMETER", "losses[0].huber.delta",
+       [] { return PairRequest("huber { delta: 0 }"); }},
+      {"delta inf", "INVALID_PARAMETER", "losses[0].huber.delta",
+       [] { return PairRequest("huber { delta: inf }"); }},
       {"beta NaN", "INVALID_PARAMETER", "losses[0].smooth_l1.beta",
        [] { return PairRequest("smooth_l1 { beta: nan }"); }},
-      {"q 1.5", "INVALID_PARAMETER", "losses[0].quantile.q", [] { return PairRequest("quantile { q: 1.5 }"); }},
-      {"beta NaN that would read as unset", "INVALID_PARAMETER", "losses[0].balanced_binary_cross_entropy.beta",
+      {"q 1.5", "INVALID_PARAMETER", "losses[0].quantile.q",
+       [] { return PairRequest("quantile { q: 1.5 }"); }},
+      {"beta NaN that would read as unset", "INVALID_PARAMETER",
+       "losses[0].balanced_binary_cross_entropy.beta",
        [] { return PairRequest("balanced_binary_cross_entropy { beta: nan }"); }},
-      {"top_k 0", "INVALID_PARAMETER", "losses[0].zero_one.top_k", [] { return RowRequest("zero_one { top_k: 0 }"); }},
-      {"weight NaN", "INVALID_PARAMETER", "losses[0].weight", [] { return PairRequest("mse {} weight: nan"); }},
+      {"top_k 0", "INVALID_PARAMETER", "losses[0].zero_one.top_k",
+       [] { return RowRequest("zero_one { top_k: 0 }"); }},
+      {"weight NaN", "INVALID_PARAMETER", "losses[0].weight",
+       [] { return PairRequest("mse {} weight: nan"); }},
       {"parameter without a meaning here", "UNUSED_PARAMETER", "losses[0].focal.alpha",
        [] { return RowRequest("focal { alpha: 0.5 }"); }},
       {"no loss", "NO_LOSS", "losses",
@@ -181,9 +250,15 @@ std::vector<ErrorCase> LossErrors() {
       {"label too long", "LABEL_TOO_LONG", "losses[0].label",
        [] { return PairRequest("mse {} label: \"" + std::string(129, 'x') + "\""); }},
       {"role too long", "NAME_TOO_LONG", "losses[0].inputs",
-       [] { return PairRequest("mse {} inputs { key: \"" + std::string(129, 'x') + "\" value: \"a\" }"); }},
+       [] {
+         return PairRequest("mse {} inputs { key: \"" + std::string(129, 'x') +
+                            "\" value: \"a\" }");
+       }},
       {"tensor too long", "NAME_TOO_LONG", "losses[0].inputs[\"targets\"]",
-       [] { return PairRequest("mse {} inputs { key: \"targets\" value: \"" + std::string(129, 'x') + "\" }"); }},
+       [] {
+         return PairRequest("mse {} inputs { key: \"targets\" value: \"" + std::string(129, 'x') +
+                            "\" }");
+       }},
       {"model too long", "LABEL_TOO_LONG", "labels.model",
        [] {
          ComputeLossRequest request = PairRequest("mse {}");
@@ -254,7 +329,9 @@ void ExpectEach(const std::vector<ErrorCase>& cases) {
   }
 }
 
-TEST(ComputeLossErrors, OfInputs) { ExpectEach(InputErrors()); }
+TEST(ComputeLossErrors, OfNames) { ExpectEach(NameErrors()); }
+TEST(ComputeLossErrors, OfTypesAndShapes) { ExpectEach(TypeAndShapeErrors()); }
+TEST(ComputeLossErrors, OfData) { ExpectEach(DataErrors()); }
 TEST(ComputeLossErrors, OfValues) { ExpectEach(ValueErrors()); }
 TEST(ComputeLossErrors, OfLosses) { ExpectEach(LossErrors()); }
 TEST(ComputeLossErrors, OfUnknowns) { ExpectEach(UnknownErrors()); }
@@ -274,7 +351,8 @@ TEST(ComputeLossErrors, UnknownFieldNamesNumberAndVersion) {
   EXPECT_THAT(message, HasSubstr(std::string(kVersion)));
 }
 
-// Errors travel in HTTP/2 trailers, of which gRPC takes 8 KB by default; the message goes there three times.
+// Errors travel in HTTP/2 trailers, of which gRPC takes 8 KB by default; the message goes there
+// three times.
 TEST(ComputeLossErrors, StayShort) {
   ComputeLossRequest request = LossesOf(64);
   for (v1::Loss& loss : *request.mutable_losses()) loss.mutable_weighted_binary_cross_entropy();

@@ -72,9 +72,20 @@ TEST(ComputeLoss, AFloat64InputMakesTheComputeTypeFloat64) {
 
 TEST(ComputeLoss, ManyLossesOverOneUploadBoundByName) {
   auto request = FromText<ComputeLossRequest>(R"pb(
-    losses { mse {} inputs { key: "predictions" value: "head_a" } }
-    losses { mse {} inputs { key: "predictions" value: "head_b" } weight: 0.5 }
-    losses { zero_one {} inputs { key: "predictions" value: "head_a" } label: "errors" }
+    losses {
+      mse {}
+      inputs { key: "predictions" value: "head_a" }
+    }
+    losses {
+      mse {}
+      inputs { key: "predictions" value: "head_b" }
+      weight: 0.5
+    }
+    losses {
+      zero_one {}
+      inputs { key: "predictions" value: "head_a" }
+      label: "errors"
+    }
   )pb");
   (*request.mutable_inputs())["head_a"] = Floats({2}, {1, 2});
   (*request.mutable_inputs())["head_b"] = Floats({2}, {3, 4});
@@ -188,7 +199,8 @@ TEST(ComputeLoss, AllItemsIgnoredIsTheSame) {
 // b = 1 - 1/4 of the request; an item under NONE takes it.
 TEST(ComputeLoss, PooledLossGivesItemsOfTheRequestsBeta) {
   auto request = FromText<ComputeLossRequest>(
-      "losses { balanced_binary_cross_entropy {} } losses { balanced_binary_cross_entropy { beta: 0.75 } } "
+      "losses { balanced_binary_cross_entropy {} } losses { balanced_binary_cross_entropy { beta: "
+      "0.75 } } "
       "reduction: REDUCTION_NONE");
   (*request.mutable_inputs())["logits"] = Floats({4}, {0, 0.5, -1, 3});
   (*request.mutable_inputs())["targets"] = Floats({4}, {1, 0, 0, 0});
@@ -200,8 +212,22 @@ TEST(ComputeLoss, PooledLossGivesItemsOfTheRequestsBeta) {
 TEST(ComputeLoss, HandWrittenValues) {
   const auto request = FromText<ComputeLossRequest>(R"pb(
     losses { mae {} }
-    inputs { key: "predictions" value { dtype: DATA_TYPE_FLOAT16 shape: 2 float_values: [ 1.5, 2 ] } }
-    inputs { key: "targets" value { dtype: DATA_TYPE_INT32 shape: 2 int_values: [ 1, 4 ] } }
+    inputs {
+      key: "predictions"
+      value {
+        dtype: DATA_TYPE_FLOAT16
+        shape: 2
+        float_values: [ 1.5, 2 ]
+      }
+    }
+    inputs {
+      key: "targets"
+      value {
+        dtype: DATA_TYPE_INT32
+        shape: 2
+        int_values: [ 1, 4 ]
+      }
+    }
   )pb");
   EXPECT_EQ(OnlyResult(request).value(), 1.25);
 }
@@ -209,7 +235,8 @@ TEST(ComputeLoss, HandWrittenValues) {
 TEST(ComputeLoss, CancelledBeforeItStarts) {
   CancellationToken token;
   token.Cancel();
-  EXPECT_EQ(Call(Engine(), PairRequest("mse {}"), &token).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(Call(Engine(), PairRequest("mse {}"), &token).status().code(),
+            absl::StatusCode::kCancelled);
 }
 
 TEST(ComputeLoss, TellsWhatItComputed) {
@@ -256,10 +283,12 @@ TEST(ListLosses, GivesTheCatalogueOrTheNamed) {
   EXPECT_EQ(one.losses(0).parameters(0).default_value(), "1");
   EXPECT_EQ(one.losses(0).parameters(0).bounds(), "finite, above 0");
   EXPECT_THAT(one.losses(0).signatures(0).inputs(0).dtypes(),
-              ElementsAre(v1::DATA_TYPE_FLOAT32, v1::DATA_TYPE_FLOAT64, v1::DATA_TYPE_FLOAT16, v1::DATA_TYPE_BFLOAT16));
+              ElementsAre(v1::DATA_TYPE_FLOAT32, v1::DATA_TYPE_FLOAT64, v1::DATA_TYPE_FLOAT16,
+                          v1::DATA_TYPE_BFLOAT16));
   v1::ListLossesResponse none;
-  ExpectError(Engine()->ListLosses(FromText<v1::ListLossesRequest>("names: 'mse' names: 'l2'"), &none),
-              absl::StatusCode::kNotFound, "UNKNOWN_LOSS", "names[1]");
+  ExpectError(
+      Engine()->ListLosses(FromText<v1::ListLossesRequest>("names: 'mse' names: 'l2'"), &none),
+      absl::StatusCode::kNotFound, "UNKNOWN_LOSS", "names[1]");
 }
 
 TEST(GetServerInfo, SaysWhatRuns) {

@@ -7,13 +7,14 @@
 
 namespace lossd {
 
-void ObserveOutcomes(const std::function<void(const LossObservation&)>& observe, const std::vector<LossSpec>& specs,
+void ObserveOutcomes(const std::function<void(const LossObservation&)>& observe,
+                     const std::vector<LossSpec>& specs,
                      const std::vector<ComputeOutcome>& outcomes) {
   if (!observe) return;
   for (size_t i = 0; i < specs.size(); ++i) {
     const LossSums& sums = outcomes[i].sums;
-    observe({Catalogue::Get().IndexOf(*specs[i].row), specs[i].row->name, sums.items, sums.nan_items,
-             sums.inf_items, outcomes[i].seconds});
+    observe({Catalogue::Get().IndexOf(*specs[i].row), specs[i].row->name, sums.items,
+             sums.nan_items, sums.inf_items, outcomes[i].seconds});
   }
 }
 

@@ -1,4 +1,5 @@
-// What calls and sessions of an engine share: telling metrics what was computed, and the limit of a state. Thread-safe.
+// What calls and sessions of an engine share: telling metrics what was computed, and the limit of a
+// state. Thread-safe.
 #ifndef LOSSD_LIB_WIRE_OBSERVE_H_
 #define LOSSD_LIB_WIRE_OBSERVE_H_
 
@@ -11,7 +12,8 @@
 namespace lossd {
 
 // Calls `observe`, if set, once a loss.
-void ObserveOutcomes(const std::function<void(const LossObservation&)>& observe, const std::vector<LossSpec>& specs,
+void ObserveOutcomes(const std::function<void(const LossObservation&)>& observe,
+                     const std::vector<LossSpec>& specs,
                      const std::vector<ComputeOutcome>& outcomes);
 
 // RESOURCE_EXHAUSTED (STATE_TOO_LARGE) over the limit, naming its flag.

@@ -48,7 +48,8 @@ std::string StatusDetailsBytes(const absl::Status& status) {
   return proto.SerializeAsString();
 }
 
-absl::Status StatusFromDetails(absl::StatusCode code, const std::string& message, const std::string& details) {
+absl::Status StatusFromDetails(absl::StatusCode code, const std::string& message,
+                               const std::string& details) {
   ErrorDetail detail;
   pb::Status proto;
   if (proto.ParseFromString(details)) {
@@ -62,8 +63,8 @@ absl::Status StatusFromDetails(absl::StatusCode code, const std::string& message
                  bad_request.field_violations_size() > 0) {
         detail.field = bad_request.field_violations(0).field();
       } else if (any.type_url() == kRetryInfo && retry.ParseFromString(any.value())) {
-        detail.retry_delay =
-            absl::Seconds(retry.retry_delay().seconds()) + absl::Nanoseconds(retry.retry_delay().nanos());
+        detail.retry_delay = absl::Seconds(retry.retry_delay().seconds()) +
+                             absl::Nanoseconds(retry.retry_delay().nanos());
       }
     }
   }

@@ -1,4 +1,5 @@
-// Statuses as google.rpc.Status bytes: what goes out, what comes back, and bytes that are no status.
+// Statuses as google.rpc.Status bytes: what goes out, what comes back, and bytes that are no
+// status.
 #include "lib/wire/status_proto.h"
 
 #include <gmock/gmock.h>
@@ -54,9 +55,10 @@ TEST(StatusDetails, NoneWithoutAReason) {
 
 TEST(StatusDetails, ComeBack) {
   for (const absl::Status& status :
-       {InvalidArgument("A", "f", "m"), InvalidArgument("A", "", "m"), ResourceExhausted("B", "", "m"),
-        FailedPrecondition("C", "g", "m"), Unimplemented("D", "h", "m"),
-        Unavailable("E", "m", absl::Nanoseconds(1500000001)), absl::Status(absl::CancelledError("m"))}) {
+       {InvalidArgument("A", "f", "m"), InvalidArgument("A", "", "m"),
+        ResourceExhausted("B", "", "m"), FailedPrecondition("C", "g", "m"),
+        Unimplemented("D", "h", "m"), Unavailable("E", "m", absl::Nanoseconds(1500000001)),
+        absl::Status(absl::CancelledError("m"))}) {
     const absl::Status back =
         StatusFromDetails(status.code(), std::string(status.message()), StatusDetailsBytes(status));
     EXPECT_EQ(back.code(), status.code());
@@ -70,18 +72,22 @@ TEST(StatusDetails, ComeBack) {
 TEST(StatusDetails, MalformedOnesAreDropped) {
   const std::string whole = StatusDetailsBytes(InvalidArgument("A", "field", "message"));
   for (size_t size = 0; size < whole.size(); ++size) {
-    const absl::Status status = StatusFromDetails(absl::StatusCode::kInvalidArgument, "m", whole.substr(0, size));
+    const absl::Status status =
+        StatusFromDetails(absl::StatusCode::kInvalidArgument, "m", whole.substr(0, size));
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_EQ(status.message(), "m");
   }
-  EXPECT_EQ(DetailOf(StatusFromDetails(absl::StatusCode::kInternal, "m", "\xFF\xFF\xFF")).reason, "");
+  EXPECT_EQ(DetailOf(StatusFromDetails(absl::StatusCode::kInternal, "m", "\xFF\xFF\xFF")).reason,
+            "");
 }
 
 // Another server's, or a proxy's, details do not become ours.
 TEST(StatusDetails, OthersArePassedOver) {
   pb::Status proto;
   proto.add_details()->set_type_url("type.googleapis.com/google.rpc.Help");
-  EXPECT_EQ(DetailOf(StatusFromDetails(absl::StatusCode::kInternal, "m", proto.SerializeAsString())).reason, "");
+  EXPECT_EQ(DetailOf(StatusFromDetails(absl::StatusCode::kInternal, "m", proto.SerializeAsString()))
+                .reason,
+            "");
 }
 
 }  // namespace

@@ -37,12 +37,12 @@ absl::Status CheckMayBeConstant(const std::string& name, const std::string& path
 
 }  // namespace
 
-absl::Status StreamConstants::Announce(const v1::EvaluationSpec& spec, const std::vector<LossSpec>& losses,
-                                       int64_t max_bytes) {
+absl::Status StreamConstants::Announce(const v1::EvaluationSpec& spec,
+                                       const std::vector<LossSpec>& losses, int64_t max_bytes) {
   if (spec.constants_size() > kMaxConstants) {
     return InvalidArgument("TOO_MANY_CONSTANTS", "spec.constants",
-                           "expected at most " + std::to_string(kMaxConstants) + " constants, got " +
-                               std::to_string(spec.constants_size()));
+                           "expected at most " + std::to_string(kMaxConstants) +
+                               " constants, got " + std::to_string(spec.constants_size()));
   }
   int64_t total = 0;
   std::set<std::string_view> names;
@@ -61,9 +61,11 @@ absl::Status StreamConstants::Announce(const v1::EvaluationSpec& spec, const std
       return InvalidArgument("INVALID_SHA256", path + ".sha256",
                              "expected 32 bytes, got " + std::to_string(announced.sha256().size()));
     }
-    std::memcpy(constant.identity.sha256.data(), announced.sha256().data(), constant.identity.sha256.size());
+    std::memcpy(constant.identity.sha256.data(), announced.sha256().data(),
+                constant.identity.sha256.size());
     if (!names.insert(announced.name()).second) {
-      return InvalidArgument("DUPLICATE_INPUT", path + ".name", announced.name() + " is announced twice");
+      return InvalidArgument("DUPLICATE_INPUT", path + ".name",
+                             announced.name() + " is announced twice");
     }
     if (absl::Status s = CheckMayBeConstant(announced.name(), path, losses); !s.ok()) return s;
     if (absl::Status s = CheckAllUsed(losses, {{announced.name(), TensorView()}}); !s.ok()) {
@@ -82,33 +84,37 @@ absl::Status StreamConstants::Announce(const v1::EvaluationSpec& spec, const std
 }
 
 absl::Status StreamConstants::CheckDigest(const Constant& constant) const {
-  const std::string_view bytes(reinterpret_cast<const char*>(constant.bytes.data()), constant.bytes.size());
+  const std::string_view bytes(reinterpret_cast<const char*>(constant.bytes.data()),
+                               constant.bytes.size());
   if (Sha256(bytes) == constant.identity.sha256) return absl::OkStatus();
-  return InvalidArgument("CONSTANT_CHECKSUM", "constant.piece",
-                         "the bytes of " + constant.identity.name + " have another SHA-256 than its spec says");
+  return InvalidArgument(
+      "CONSTANT_CHECKSUM", "constant.piece",
+      "the bytes of " + constant.identity.name + " have another SHA-256 than its spec says");
 }
 
 absl::Status StreamConstants::Take(const v1::Constant& constant) {
-  const auto found = std::ranges::find_if(
-      constants_, [&](const Constant& candidate) { return candidate.identity.name == constant.name(); });
+  const auto found = std::ranges::find_if(constants_, [&](const Constant& candidate) {
+    return candidate.identity.name == constant.name();
+  });
   if (found == constants_.end()) {
-    return InvalidArgument("UNKNOWN_CONSTANT", "constant.name", "the spec announces no constant " + constant.name());
+    return InvalidArgument("UNKNOWN_CONSTANT", "constant.name",
+                           "the spec announces no constant " + constant.name());
   }
   const ConstantIdentity& identity = found->identity;
   const size_t element_size = ByteSize(identity.dtype);
   const auto received = static_cast<int64_t>(found->bytes.size() / element_size);
   if (constant.offset() != received) {
     return InvalidArgument("CONSTANT_OFFSET", "constant.offset",
-                           identity.name + ": expected offset " + std::to_string(received) + ", got " +
-                               std::to_string(constant.offset()));
+                           identity.name + ": expected offset " + std::to_string(received) +
+                               ", got " + std::to_string(constant.offset()));
   }
   std::deque<std::vector<std::byte>> converted;
   const absl::StatusOr<TensorView> piece = DecodeTensor(constant.piece(), &converted);
   if (!piece.ok()) return WithFieldPrefix(piece.status(), "constant.piece");
   if (piece->dtype() != identity.dtype) {
     return InvalidArgument("DTYPE_MISMATCH", "constant.piece.dtype",
-                           identity.name + ": expected " + std::string(Name(identity.dtype)) + ", got " +
-                               std::string(Name(piece->dtype())));
+                           identity.name + ": expected " + std::string(Name(identity.dtype)) +
+                               ", got " + std::string(Name(piece->dtype())));
   }
   if (piece->shape().rank() != 1 || piece->elements() > identity.shape.elements() - received) {
     return InvalidArgument("SHAPE_MISMATCH", "constant.piece.shape",
@@ -116,6 +122,8 @@ absl::Status StreamConstants::Take(const v1::Constant& constant) {
                                std::to_string(identity.shape.elements() - received) + ", got " +
                                piece->shape().ToString());
   }
+  // Memory is taken page by page as the pieces fill it, and never twice.
+  found->bytes.reserve(found->byte_size());
   const std::byte* bytes = piece->Run(0, piece->elements(), nullptr);
   found->bytes.insert(found->bytes.end(), bytes, bytes + piece->byte_size());
   return found->complete() ? CheckDigest(*found) : absl::OkStatus();
@@ -124,9 +132,10 @@ absl::Status StreamConstants::Take(const v1::Constant& constant) {
 absl::Status StreamConstants::CheckComplete() const {
   for (const Constant& constant : constants_) {
     if (constant.complete()) continue;
-    return InvalidArgument("CONSTANT_INCOMPLETE", "constant",
-                           constant.identity.name + ": got " + std::to_string(constant.bytes.size()) + " of " +
-                               std::to_string(constant.byte_size()) + " bytes before the first batch");
+    return InvalidArgument(
+        "CONSTANT_INCOMPLETE", "constant",
+        constant.identity.name + ": got " + std::to_string(constant.bytes.size()) + " of " +
+            std::to_string(constant.byte_size()) + " bytes before the first batch");
   }
   return absl::OkStatus();
 }
@@ -140,7 +149,8 @@ std::vector<ConstantIdentity> StreamConstants::Identities() const {
 absl::Status StreamConstants::AddTo(NamedTensors* inputs) const {
   for (const Constant& constant : constants_) {
     const ConstantIdentity& identity = constant.identity;
-    const absl::StatusOr<TensorView> view = TensorView::Create(identity.dtype, identity.shape, constant.bytes);
+    const absl::StatusOr<TensorView> view =
+        TensorView::Create(identity.dtype, identity.shape, constant.bytes);
     if (!view.ok()) return view.status();
     if (inputs->emplace(identity.name, *view).second) continue;
     return InvalidArgument("DUPLICATE_INPUT", "batch.inputs[\"" + identity.name + "\"]",

@@ -17,16 +17,18 @@ namespace lossd {
 
 class StreamConstants {
  public:
-  // Takes the spec's constants: INVALID_ARGUMENT for a wrong one, RESOURCE_EXHAUSTED where they are larger together
-  // than `max_bytes` (flag max-constant-bytes).
-  absl::Status Announce(const v1::EvaluationSpec& spec, const std::vector<LossSpec>& losses, int64_t max_bytes);
+  // Takes the spec's constants: INVALID_ARGUMENT for a wrong one, RESOURCE_EXHAUSTED where they are
+  // larger together than `max_bytes` (flag max-constant-bytes).
+  absl::Status Announce(const v1::EvaluationSpec& spec, const std::vector<LossSpec>& losses,
+                        int64_t max_bytes);
   // Takes a piece; checks the SHA-256 with the last.
   absl::Status Take(const v1::Constant& constant);
   // INVALID_ARGUMENT (CONSTANT_INCOMPLETE) while one is.
   absl::Status CheckComplete() const;
 
   std::vector<ConstantIdentity> Identities() const;
-  // Adds the views; INVALID_ARGUMENT (DUPLICATE_INPUT) where a batch brings one of the names itself.
+  // Adds the views; INVALID_ARGUMENT (DUPLICATE_INPUT) where a batch brings one of the names
+  // itself.
   absl::Status AddTo(NamedTensors* inputs) const;
 
  private:

@@ -25,24 +25,28 @@ absl::Status UnknownError(const std::string& path, const std::string& what) {
                              (path.empty() ? "" : " of " + path));
 }
 
-absl::Status CheckEnum(const Message& message, const FieldDescriptor* field, const std::string& path) {
+absl::Status CheckEnum(const Message& message, const FieldDescriptor* field,
+                       const std::string& path) {
   const Reflection* reflection = message.GetReflection();
   const int count = field->is_repeated() ? reflection->FieldSize(message, field) : 1;
   for (int i = 0; i < count; ++i) {
     const int number = field->is_repeated() ? reflection->GetRepeatedEnumValue(message, field, i)
                                             : reflection->GetEnumValue(message, field);
     if (field->enum_type()->FindValueByNumber(number) == nullptr) {
-      return UnknownError(path, "value " + std::to_string(number) + " of enum " + field->enum_type()->name());
+      return UnknownError(
+          path, "value " + std::to_string(number) + " of enum " + field->enum_type()->name());
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckMessageField(const Message& message, const FieldDescriptor* field, const std::string& path) {
+absl::Status CheckMessageField(const Message& message, const FieldDescriptor* field,
+                               const std::string& path) {
   // Values of a map of tensors, and the tensors in a constant's piece.
   if (field->is_map()) {
     const FieldDescriptor* value = field->message_type()->map_value();
-    if (value->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || value->message_type() == v1::Tensor::descriptor()) {
+    if (value->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE ||
+        value->message_type() == v1::Tensor::descriptor()) {
       return absl::OkStatus();
     }
   }

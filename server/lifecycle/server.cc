@@ -82,6 +82,7 @@ absl::Status Server::MakeParts() {
   EngineOptions engine_options;
   engine_options.threads = static_cast<int>(options_.threads);
   engine_options.limits.max_state_bytes = options_.max_state_bytes;
+  engine_options.limits.max_response_bytes = options_.max_message_bytes;
   engine_options.limits.max_constant_bytes = options_.max_constant_bytes;
   engine_options.reported_limits = ReportedLimits(options_);
   // The metrics need the engine's catalogue, so they come after it, but before the first call.

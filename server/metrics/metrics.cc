@@ -20,8 +20,9 @@ constexpr std::array<std::string_view, 17> kCodeNames{
 constexpr int kUnknownCode = 2;
 
 // What admission and the engine's permanent limits answer.
-constexpr std::string_view kReasons[] = {"INFLIGHT_BYTES",  "STREAM_SLOTS",        "DRAINING",
-                                         "STATE_TOO_LARGE", "CONSTANTS_TOO_LARGE", "OTHER"};
+constexpr std::string_view kReasons[] = {
+    "INFLIGHT_BYTES",      "STREAM_SLOTS",       "DRAINING", "STATE_TOO_LARGE",
+    "CONSTANTS_TOO_LARGE", "RESPONSE_TOO_LARGE", "OTHER"};
 
 // A small call takes tens of microseconds, a batch of 16 MiB some ms, an evaluation minutes.
 const prometheus::Histogram::BucketBoundaries kCallSeconds{

@@ -1,7 +1,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tests/bench/read_limit.cc"
-#include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/cache_control.h"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -53,12 +53,15 @@ double ReadLimit(const float* a, const float* b, size_t n, int threads, int runs
     for (int t = 0; t < threads; ++t) {
       workers.emplace_back([=] {
         const size_t begin = static_cast<size_t>(t) * share;
-        benchmark::DoNotOptimize(HWY_DYNAMIC_DISPATCH(SumOfTwoStreams)(a + begin, b + begin, share));
+        benchmark::DoNotOptimize(
+            HWY_DYNAMIC_DISPATCH(SumOfTwoStreams)(a + begin, b + begin, share));
       });
     }
     for (std::thread& worker : workers) worker.join();
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    if (run > 0) rates.push_back(static_cast<double>(2 * n * sizeof(float)) / elapsed.count() / 1e9);  // the first warms up
+    if (run > 0)
+      rates.push_back(static_cast<double>(2 * n * sizeof(float)) / elapsed.count() /
+                      1e9);  // the first warms up
   }
   std::ranges::sort(rates);
   return rates[rates.size() / 2];

@@ -92,6 +92,9 @@ def _input_errors():
     yield Wrong("two alternatives",
                 compute("cross_entropy", inputs=classes(probs=_ROWS)), "AMBIGUOUS_INPUT", "losses[0].inputs",
                 says=("logits", "probs"))
+    probs = {"probs": np.full(6, 0.5, np.float32), "targets": np.ones(6, np.float32), "pos_weight": np.ones(6, np.float32)}
+    yield Wrong("an optional input that does not go with the others", compute("binary_cross_entropy", inputs=probs),
+                "UNKNOWN_INPUT", 'inputs["pos_weight"]', says=("probs",))
     yield Wrong("predictions of a type for labels", compute("mse", inputs=pair(predictions=_X.astype(np.int32))),
                 "DTYPE_MISMATCH", 'inputs["predictions"].dtype', says=("mse", "INT32"))
     yield Wrong("labels of floats", compute("cross_entropy", inputs=classes(labels=_LABELS.astype(np.float32))),
@@ -164,7 +167,7 @@ def _value_errors():
     predictions[4] = np.nan
     yield Wrong("a NaN that is rejected",
                 compute("mse", inputs=pair(predictions=predictions), non_finite="NON_FINITE_POLICY_REJECT"),
-                "NON_FINITE_ITEM", None, says=("mse", "4"))
+                "NON_FINITE_ITEM", None, says=("mse", "[4]"))
 
 
 def _parameter_errors():
@@ -209,8 +212,17 @@ def _request_errors():
                 says=("9",))
 
 
+def _limit_errors():
+    large = np.zeros(1_000_000, np.float32)
+    request = tensors.request([tensors.loss("mse")] * 5, pair(predictions=large, targets=large),
+                              reduction=loss_service_pb2.REDUCTION_NONE)
+    yield Wrong("values of NONE over the limit of a message", request, "RESPONSE_TOO_LARGE", "reduction",
+                code=grpc.StatusCode.RESOURCE_EXHAUSTED, says=("--max-message-bytes",))
+
+
 def wrong_requests():
-    for make in (_input_errors, _shape_errors, _value_errors, _parameter_errors, _request_errors):
+    for make in (_input_errors, _shape_errors, _value_errors, _parameter_errors, _request_errors,
+                 _limit_errors):
         yield from make()
 
 

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "google/protobuf/stubs/logging.h"
 #include "lib/wire/evaluation_session.h"
 #include "lib/wire/loss_engine.h"
 #include "tests/fuzz/framing.h"
@@ -81,6 +82,11 @@ void Merge(std::string_view bytes) {
 
 }  // namespace
 }  // namespace lossd::fuzz
+
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  google::protobuf::SetLogHandler(nullptr);  // it tells of every malformed string
+  return 0;
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using lossd::fuzz::Kind;

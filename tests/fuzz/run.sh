@@ -10,12 +10,15 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 build=${1:-$here/../../build/fuzz}
 seconds=${2:-20}
 shift $(($# < 2 ? $# : 2))
-[[ $# -gt 0 ]] || set -- "$(cd "$here/corpus" && printf '%s\n' *)"
+if [[ $# -eq 0 ]]; then
+  for folder in "$here"/corpus/*/; do set -- "$@" "$(basename "$folder")"; done
+fi
 
-for name in $*; do
+for name; do
   found=$build/corpus/$name
   mkdir -p "$found"
-  options=(-timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=256 -max_len=65536 -artifact_prefix="$build/" -verbosity=0)
+  options=(-timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=256 -max_len=65536 -artifact_prefix="$build/"
+    -verbosity=0 -print_funcs=0)
   if [[ $seconds -eq 0 ]]; then options+=(-runs=0); else options+=(-max_total_time="$seconds"); fi
   printf '== %s\n' "$name"
   "$build/bin/$name" "${options[@]}" -print_final_stats=1 "$found" "$here/corpus/$name"

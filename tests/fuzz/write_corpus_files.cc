@@ -175,6 +175,8 @@ void WriteNpy(Writer* writer) {
   const std::pair<const char*, const char*> headers[] = {
       {"f4", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"},
       {"f8_fortran", "{'descr': '<f8', 'fortran_order': True, 'shape': (3, 2, 1), }"},
+      {"f8_fortran_no_rows",
+       "{'descr': '<f8', 'fortran_order': True, 'shape': (0, 1000000000000000), }"},
       {"i8_vector", "{'descr': '<i8', 'fortran_order': False, 'shape': (4,), }"},
       {"b1_scalar", "{'descr': '|b1', 'fortran_order': False, 'shape': (), }"},
       {"u1_empty", "{'descr': '|u1', 'fortran_order': False, 'shape': (0, 5), }"}};

@@ -25,6 +25,12 @@ class Random {
   int64_t Below(int64_t n) { return static_cast<int64_t>(Next() % static_cast<uint64_t>(n)); }
   // A multiple of 2^-53 in [0, 1).
   double Unit() { return static_cast<double>(Next() >> 11) * 0x1p-53; }
+  // The same, scaled down by up to 2^(n - 1). One draw after the other: the order of a call's
+  // arguments is each compiler's own.
+  double SmallUnit(int64_t n) {
+    const double unit = Unit();
+    return std::ldexp(unit, -static_cast<int>(Below(n)));
+  }
 
  private:
   uint64_t state_;
@@ -82,7 +88,7 @@ double Any(v1::DataType dtype, bool special, Random* random) {
     case 1:
       return 160 * (random->Unit() - 0.5);
     case 2:
-      return std::ldexp(random->Unit() - 0.5, -static_cast<int>(random->Below(12)));
+      return random->SmallUnit(12) - 0x1p-6;
     default:
       return 16 * (random->Unit() - 0.5);
   }
@@ -91,7 +97,7 @@ double Any(v1::DataType dtype, bool special, Random* random) {
 double Probability(bool special, Random* random) {
   constexpr double kEnds[] = {0.0, 1.0, 0.5, 0x1p-149, 0x1p-60, 1 - 0x1p-24, 1 - 0x1p-53, kNaN};
   if (special && random->Below(2) == 0) return Choose(kEnds, random);
-  const double near_end = std::ldexp(random->Unit(), -static_cast<int>(random->Below(30)));
+  const double near_end = random->SmallUnit(30);
   switch (random->Below(4)) {
     case 0:
       return near_end;

@@ -13,8 +13,9 @@
 namespace lossd {
 namespace {
 
-// Elements of predictions in a chunk: large enough to hide its start, at most a fraction of a millisecond long, and
-// several a thread, so that the threads end together. Bits do not depend on it.
+// Elements of predictions in a chunk: large enough to hide its start, at most a fraction of a
+// millisecond long, and several a thread, so that the threads end together. Bits do not depend on
+// it.
 constexpr int64_t kMinChunkElements = 32768;
 constexpr int64_t kMaxChunkElements = 524288;
 constexpr int64_t kChunksPerThread = 4;
@@ -26,24 +27,28 @@ const SumKernels& Kernels() {
 
 enum class Output { kSums, kSumsAndValues, kValues };
 
-absl::Status NonFiniteError(const BoundLoss& loss, int64_t item) {
+absl::Status NonFiniteError(const BoundLoss& loss, const FormCall& call, int64_t item) {
   return InvalidArgument("NON_FINITE_ITEM", "",
-                         std::string(loss.row->name) + ": item " + std::to_string(item) +
+                         std::string(loss.row->name) + ": the item at " +
+                             loss.item_shape.PlaceOf(call.ItemIndex(item)) +
                              " is not finite, and non_finite is REJECT");
 }
 
 template <class T>
 absl::Status RunUnits(const BoundLoss& loss, const FormCall& call, int64_t begin, int64_t end,
-                      const CollectOptions& options, Output output, std::byte* values, LossSums* sums) {
+                      const CollectOptions& options, Output output, std::byte* values,
+                      LossSums* sums) {
   Form<T> form(call);
   for (int64_t first = begin; first < end; first += form.max_units()) {
     const int64_t n = std::min(form.max_units(), end - first);
-    if (output == Output::kSums && !options.statistics && form.AddInOnePass(first, n, sums)) continue;
+    if (output == Output::kSums && !options.statistics && form.AddInOnePass(first, n, sums))
+      continue;
     ItemBlock<T> block;
     if (absl::Status s = form.Run(first, n, &block); !s.ok()) return s;
     if (output != Output::kValues) {
       const int64_t rejected = Collect(Kernels(), block, options, sums);
-      if (rejected >= 0) return NonFiniteError(loss, first * call.items_per_unit() + rejected);
+      if (rejected >= 0)
+        return NonFiniteError(loss, call, first * call.items_per_unit() + rejected);
     }
     if (output != Output::kSums) form.StoreItems(values);
   }
@@ -51,7 +56,8 @@ absl::Status RunUnits(const BoundLoss& loss, const FormCall& call, int64_t begin
 }
 
 absl::Status RunRange(const BoundLoss& loss, const FormCall& call, int64_t begin, int64_t end,
-                      const CollectOptions& options, Output output, std::byte* values, LossSums* sums) {
+                      const CollectOptions& options, Output output, std::byte* values,
+                      LossSums* sums) {
   if (loss.compute_type == DataType::kFloat32) {
     return RunUnits<float>(loss, call, begin, end, options, output, values, sums);
   }
@@ -76,13 +82,14 @@ absl::StatusOr<double> ComputeMeanOf(const BoundLoss& loss) {
     }
   }
   LossSums sums;
-  absl::Status s = RunRange(loss, call, 0, call.units, CollectOptions(), Output::kSums, nullptr, &sums);
+  absl::Status s =
+      RunRange(loss, call, 0, call.units, CollectOptions(), Output::kSums, nullptr, &sums);
   if (!s.ok()) return s;
   return ReportMean(*loss.row, loss.pooled, sums);
 }
 
-// The chunks of all tasks, one after the other. A pooled loss whose items are wanted takes a second pass, when its sums
-// have given the parameters of its items.
+// The chunks of all tasks, one after the other. A pooled loss whose items are wanted takes a second
+// pass, when its sums have given the parameters of its items.
 class Job : public std::enable_shared_from_this<Job> {
  public:
   Job(ThreadPool* pool, std::vector<ComputeTask> tasks, const CollectOptions& options,
@@ -131,7 +138,8 @@ class Job : public std::enable_shared_from_this<Job> {
     }
     pool_->Submit(
         static_cast<int64_t>(chunks_.size()),
-        [self = shared_from_this()](int64_t i) { self->RunChunk(static_cast<size_t>(i)); }, std::move(then));
+        [self = shared_from_this()](int64_t i) { self->RunChunk(static_cast<size_t>(i)); },
+        std::move(then));
   }
 
   void StartItemPass() {
@@ -158,8 +166,8 @@ class Job : public std::enable_shared_from_this<Job> {
     const ComputeTask& task = tasks_[chunk.task];
     absl::Status status = token_ != nullptr && token_->cancelled()
                               ? absl::CancelledError("the call was cancelled")
-                              : RunRange(task.loss, *chunk.call, chunk.begin, chunk.end, options_, chunk.output,
-                                         task.values, &sums);
+                              : RunRange(task.loss, *chunk.call, chunk.begin, chunk.end, options_,
+                                         chunk.output, task.values, &sums);
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     std::lock_guard lock(mutex_);
     if (!status.ok() && index < error_chunk_) {
@@ -207,7 +215,8 @@ void Compute(ThreadPool* pool, std::vector<ComputeTask> tasks, const CollectOpti
 }
 
 absl::StatusOr<double> ComputeMean(const BoundLoss& loss) {
-  return loss.compute_type == DataType::kFloat32 ? ComputeMeanOf<float>(loss) : ComputeMeanOf<double>(loss);
+  return loss.compute_type == DataType::kFloat32 ? ComputeMeanOf<float>(loss)
+                                                 : ComputeMeanOf<double>(loss);
 }
 
 }  // namespace lossd

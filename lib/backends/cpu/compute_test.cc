@@ -1,4 +1,5 @@
-// Computing on threads: neither their number nor the chunks show in the sums, the items or the error.
+// Computing on threads: neither their number nor the chunks show in the sums, the items or the
+// error.
 #include "lib/backends/cpu/compute.h"
 
 #include <gmock/gmock.h>
@@ -25,19 +26,21 @@ struct Outcome {
   std::vector<ComputeOutcome> outcomes;
 };
 
-Outcome RunTasks(ThreadPool* pool, std::vector<ComputeTask> tasks, const CollectOptions& options = {},
-            const CancellationToken* token = nullptr) {
+Outcome RunTasks(ThreadPool* pool, std::vector<ComputeTask> tasks,
+                 const CollectOptions& options = {}, const CancellationToken* token = nullptr) {
   std::promise<Outcome> done;
-  Compute(pool, std::move(tasks), options, token, [&](absl::Status status, std::vector<ComputeOutcome> outcomes) {
-    done.set_value({std::move(status), std::move(outcomes)});
-  });
+  Compute(pool, std::move(tasks), options, token,
+          [&](absl::Status status, std::vector<ComputeOutcome> outcomes) {
+            done.set_value({std::move(status), std::move(outcomes)});
+          });
   return done.get_future().get();
 }
 
 const LossRow& RowOf(const char* name) { return *Catalogue::Get().Find(name); }
 
 void ExpectEqual(const LossSums& a, const LossSums& b) {
-  for (size_t part = 0; part < a.parts.size(); ++part) EXPECT_EQ(a.parts[part], b.parts[part]) << part;
+  for (size_t part = 0; part < a.parts.size(); ++part)
+    EXPECT_EQ(a.parts[part], b.parts[part]) << part;
   EXPECT_EQ(a.weight, b.weight);
   EXPECT_EQ(a.squares, b.squares);
   EXPECT_EQ(a.items, b.items);
@@ -49,9 +52,11 @@ void ExpectEqual(const LossSums& a, const LossSums& b) {
   EXPECT_EQ(a.weighted, b.weighted);
 }
 
-// The first signature of a loss over random inputs, large enough for several chunks, with the shapes kept by `classes`.
+// The first signature of a loss over random inputs, large enough for several chunks, with the
+// shapes kept by `classes`.
 struct Bound {
-  Bound(const char* loss, int64_t samples, int64_t classes, bool weighted = false) : row(RowOf(loss)) {
+  Bound(const char* loss, int64_t samples, int64_t classes, bool weighted = false)
+      : row(RowOf(loss)) {
     TestValuesByName values = MakeTestInputs(row.signatures[0], samples, classes, 4);
     if (weighted) {
       values["sample_weight"].shape = {samples};
@@ -104,7 +109,8 @@ TEST(Compute, ThreadsAndChunksDoNotShow) {
         EXPECT_EQ(losses[i]->items, expected_items[i]);
         EXPECT_GT(all.outcomes[i].seconds, 0);
         // Alone, and without items: the same sums.
-        ExpectEqual(RunTasks(&pool, {losses[i]->Task(false)}, options).outcomes[0].sums, expected[i]);
+        ExpectEqual(RunTasks(&pool, {losses[i]->Task(false)}, options).outcomes[0].sums,
+                    expected[i]);
       }
     }
   }
@@ -130,6 +136,49 @@ TEST(Compute, SumsAreThoseOfTheItems) {
   }
 }
 
+// Without items asked for, cheap losses are summed in one pass by kernels of their own.
+TEST(Compute, SumsWithoutItemsAreThoseWithThem) {
+  ThreadPool pool(2);
+  CollectOptions options;
+  for (const LossRow& row : Catalogue::Get().rows()) {
+    for (const bool weighted : {false, true}) {
+      for (const int64_t samples : {1, 31, 1023, 1024, 1025, 5000}) {
+        for (const bool statistics : {false, true}) {
+          SCOPED_TRACE(std::string(row.name) + " " + std::to_string(samples));
+          options.statistics = statistics;
+          Bound loss(row.name, samples, 7, weighted);
+          const Outcome with_items = RunTasks(&pool, {loss.Task(true)}, options);
+          const Outcome without = RunTasks(&pool, {loss.Task(false)}, options);
+          ASSERT_TRUE(with_items.status.ok() && without.status.ok());
+          ExpectEqual(without.outcomes[0].sums, with_items.outcomes[0].sums);
+        }
+      }
+    }
+  }
+}
+
+// The same where infinities, overflows and cancellation meet.
+TEST(Compute, SumsOfExtremesWithoutItemsAreThoseWithThem) {
+  ThreadPool pool(1);
+  const double extremes[] = {
+      0.0,  -0.0,  1e-45, -1e-40, 3e38, -3e38, std::numeric_limits<double>::infinity(),
+      1e20, -1e20, 1.0,   1e-20,  1e19, 5.0,   std::nan("")};
+  for (const char* name : {"mse", "mae", "mean_bias", "smooth_l1", "huber", "quantile", "hinge"}) {
+    SCOPED_TRACE(name);
+    for (const size_t kinds : {6, 13, 14}) {
+      TestValuesByName values = MakeTestInputs(RowOf(name).signatures[0], 3000, 1, 1);
+      std::vector<double>& predictions = values["predictions"].values;
+      for (size_t i = 0; i < predictions.size(); ++i) predictions[i] = extremes[i % kinds];
+      Bound loss(name, values);
+      for (const NonFinitePolicy policy : {NonFinitePolicy::kPropagate, NonFinitePolicy::kSkip}) {
+        const Outcome with_items = RunTasks(&pool, {loss.Task(true)}, {policy, true});
+        const Outcome without = RunTasks(&pool, {loss.Task(false)}, {policy, true});
+        ExpectEqual(without.outcomes[0].sums, with_items.outcomes[0].sums);
+      }
+    }
+  }
+}
+
 TEST(Compute, MeanOfAnySizeIsTheReportedOne) {
   ThreadPool pool(2);
   for (const char* name : {"mse", "cross_entropy", "balanced_binary_cross_entropy", "log_cosh"}) {
@@ -140,7 +189,8 @@ TEST(Compute, MeanOfAnySizeIsTheReportedOne) {
         const absl::StatusOr<double> mean = ComputeMean(loss.loss);
         ASSERT_TRUE(mean.ok());
         const double expected = ReportMean(loss.row, loss.loss.pooled, outcome.outcomes[0].sums);
-        EXPECT_TRUE(*mean == expected || (*mean != *mean && expected != expected)) << name << samples;
+        EXPECT_TRUE(*mean == expected || (*mean != *mean && expected != expected))
+            << name << samples;
       }
     }
   }
@@ -179,7 +229,8 @@ std::unique_ptr<Bound> BadAt(int64_t samples, const std::vector<int64_t>& places
   TestValuesByName values = MakeTestInputs(RowOf("mse").signatures[0], samples, 1, 1);
   values["sample_weight"].shape = {samples};
   values["sample_weight"].values.assign(static_cast<size_t>(samples), 1);
-  for (const int64_t place : places) values["sample_weight"].values[static_cast<size_t>(place)] = -1;
+  for (const int64_t place : places)
+    values["sample_weight"].values[static_cast<size_t>(place)] = -1;
   return std::make_unique<Bound>("mse", values);
 }
 
@@ -190,7 +241,8 @@ TEST(Compute, TheFirstBadItemIsTheErrorWhateverRanFirst) {
   const auto bad = BadAt(kSamples, {131072 * 3 + 7, 131072 * 3 + 9, 131072 * 8, kSamples - 1});
   const auto worse = BadAt(10, {0});
   for (int round = 0; round < 10; ++round) {
-    const Outcome outcome = RunTasks(&pool, {good->Task(false), bad->Task(false), worse->Task(false)});
+    const Outcome outcome =
+        RunTasks(&pool, {good->Task(false), bad->Task(false), worse->Task(false)});
     EXPECT_EQ(outcome.status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_EQ(DetailOf(outcome.status).field, "inputs[\"sample_weight\"]");
     EXPECT_THAT(std::string(outcome.status.message()), HasSubstr("got -1 at [393223]"));
@@ -240,7 +292,8 @@ TEST(Compute, CancellationEndsItWithinAChunk) {
   ThreadPool pool(1);
   CancellationToken token;
   token.Cancel();
-  EXPECT_EQ(RunTasks(&pool, {mse.Task(false)}, {}, &token).status.code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(RunTasks(&pool, {mse.Task(false)}, {}, &token).status.code(),
+            absl::StatusCode::kCancelled);
 
   // Cancelled by a job that takes its turn after the first chunk: the rest is not computed.
   CancellationToken later;
@@ -254,9 +307,10 @@ TEST(Compute, CancellationEndsItWithinAChunk) {
       },
       [] {});
   gate_runs.get_future().wait();
-  Compute(&pool, {mse.Task(false)}, {}, &later, [&](absl::Status status, std::vector<ComputeOutcome> outcomes) {
-    done.set_value({std::move(status), std::move(outcomes)});
-  });
+  Compute(&pool, {mse.Task(false)}, {}, &later,
+          [&](absl::Status status, std::vector<ComputeOutcome> outcomes) {
+            done.set_value({std::move(status), std::move(outcomes)});
+          });
   pool.Submit(
       1, [&](int64_t) { later.Cancel(); }, [] {});
   open.set_value();
@@ -281,9 +335,10 @@ TEST(Compute, SmallWorkDoesNotWaitForThePool) {
   Bound small("mse", kInlineElements, 1);
   bool done = false;
   const std::thread::id caller = std::this_thread::get_id();
-  Compute(&pool, {small.Task(false)}, {}, nullptr, [&](absl::Status status, std::vector<ComputeOutcome>) {
-    done = status.ok() && std::this_thread::get_id() == caller;
-  });
+  Compute(&pool, {small.Task(false)}, {}, nullptr,
+          [&](absl::Status status, std::vector<ComputeOutcome>) {
+            done = status.ok() && std::this_thread::get_id() == caller;
+          });
   EXPECT_TRUE(done);
   open.set_value();
 }
