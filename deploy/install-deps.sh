@@ -23,7 +23,7 @@ packages[runtime]='
 '
 packages[test]='
   libgtest-dev libgmock-dev libbenchmark-dev libgmp-dev libmpfr-dev
-  clang libclang-rt-14-dev
+  clang clang-format libclang-rt-14-dev
   python3 python3-venv python3-numpy python3-grpcio python3-protobuf python3-mpmath
   python3-torch python3-torchvision
   prometheus openssl ca-certificates

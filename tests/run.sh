@@ -75,10 +75,16 @@ buf_lint() {
   build/venv/bin/buf lint proto
 }
 
+# The sources against .clang-format.
+source_format() {
+  find lib server client tests -name '*.cc' -o -name '*.h' | xargs clang-format --dry-run -Werror
+}
+
 everything() {
   local folder fuzzer
   unit_tests release
   check 'buf lint' buf_lint
+  check 'source format' source_format
   for folder in tests/*/; do
     folder=$(basename "$folder")
     if compgen -G "tests/$folder/test_*.py" > /dev/null; then python_tests "$folder"; fi
