@@ -47,6 +47,10 @@ function(lossd_test_environment name)
     list(APPEND environment
       TSAN_OPTIONS=ignore_noninstrumented_modules=1:suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/tsan.supp)
   endif()
+  if(LOSSD_SANITIZE MATCHES "address")
+    list(APPEND environment
+      LSAN_OPTIONS=print_suppressions=0:suppressions=${PROJECT_SOURCE_DIR}/tests/sanitizers/lsan.supp)
+  endif()
   set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment}")
 endfunction()
 

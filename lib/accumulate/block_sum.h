@@ -82,11 +82,6 @@ void AddProductBlock(const SumKernels& kernels, const double* x, const double* w
 // Terms f64(x * x).
 void AddSquareBlock(const SumKernels& kernels, const float* x, size_t n, ExactSum* sum);
 void AddSquareBlock(const SumKernels& kernels, const double* x, size_t n, ExactSum* sum);
-// Both: terms x to `sum`, terms f64(x * x) to `square`.
-void AddMomentBlock(const SumKernels& kernels, const float* x, size_t n, ExactSum* sum,
-                    ExactSum* square);
-void AddMomentBlock(const SumKernels& kernels, const double* x, size_t n, ExactSum* sum,
-                    ExactSum* square);
 
 // The correctly rounded sum, as ExactSum::Round. Requires parts.exact.
 double Round(const ExactParts& parts);

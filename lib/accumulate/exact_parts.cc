@@ -146,23 +146,6 @@ void AddSquares(ExactParts (*kernel)(const T*, size_t), const T* x, size_t n, Ex
       });
 }
 
-template <class T>
-void AddMoments(MomentParts (*kernel)(const T*, size_t, const Upcoming&), const T* x, size_t n,
-                ExactSum* sum, ExactSum* square) {
-  for (size_t start = 0; start < n; start += kBlockItems) {
-    const size_t items = std::min(kBlockItems, n - start);
-    const MomentParts parts = kernel(Advance(x, start), items, Upcoming());
-    if (parts.sum.exact) Add(parts.sum, sum);
-    if (parts.square.exact) Add(parts.square, square);
-    if (parts.sum.exact && parts.square.exact) continue;
-    for (size_t i = start; i < start + items; ++i) {
-      const double value = LoadItem(x, i);
-      if (!parts.sum.exact) sum->Add(value);
-      if (!parts.square.exact) square->Add(value * value);
-    }
-  }
-}
-
 }  // namespace
 
 void Add(const ExactParts& parts, ExactSum* sum) {
@@ -191,15 +174,6 @@ void AddSquareBlock(const SumKernels& kernels, const float* x, size_t n, ExactSu
 void AddSquareBlock(const SumKernels& kernels, const double* x, size_t n, ExactSum* sum) {
   AddSquares(kernels.square_f64, x, n, sum);
 }
-void AddMomentBlock(const SumKernels& kernels, const float* x, size_t n, ExactSum* sum,
-                    ExactSum* square) {
-  AddMoments(kernels.moments_f32, x, n, sum, square);
-}
-void AddMomentBlock(const SumKernels& kernels, const double* x, size_t n, ExactSum* sum,
-                    ExactSum* square) {
-  AddMoments(kernels.moments_f64, x, n, sum, square);
-}
-
 double Round(const ExactParts& parts) {
   // + 0.0 turns a zero of either sign into +0.
   if (parts.part[2] == 0) return parts.part[0] + parts.part[1] + 0.0;

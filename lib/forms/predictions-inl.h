@@ -60,8 +60,6 @@ HWY_INLINE V MaskedMul(D d, V factor, V value) {
   return hn::IfThenZeroElse(hn::Eq(factor, hn::Zero(d)), hn::Mul(factor, value));
 }
 
-inline constexpr double kBitsPerNat = 1.442695040888963407360;
-
 }  // namespace lossd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

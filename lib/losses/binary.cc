@@ -29,11 +29,6 @@ HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 namespace binary {
 
-template <class T>
-T UnitScale(double unit) {
-  return static_cast<T>(unit == kUnitBits ? kBitsPerNat : 1.0);
-}
-
 // max(v, 0) that keeps NaN.
 template <class D, class V>
 HWY_INLINE V Positive(D d, V v) {
@@ -101,7 +96,7 @@ template <class T, class Prediction>
 struct BinaryCrossEntropy {
   static constexpr int kOperands = 2;
   T scale;
-  explicit BinaryCrossEntropy(const double* p) : scale(UnitScale<T>(p[0])) {}
+  explicit BinaryCrossEntropy(const double* p) : scale(static_cast<T>(UnitsPerNat(p[0]))) {}
   template <class D, class V>
   V Item(D d, V prediction, V y) const {
     const NegLogs<V> logs = Prediction::Logs(d, prediction);
@@ -118,7 +113,7 @@ template <class T>
 struct BceLogits {
   static constexpr int kOperands = 3;
   T scale;
-  explicit BceLogits(const double* p) : scale(UnitScale<T>(p[0])) {}
+  explicit BceLogits(const double* p) : scale(static_cast<T>(UnitsPerNat(p[0]))) {}
   template <class D, class V>
   V Item(D d, V prediction, V y, V pos_weight) const {
     const NegLogs<V> logs = FromLogits::Logs(d, prediction);
@@ -132,7 +127,8 @@ template <class T, class Prediction>
 struct Weighted {
   static constexpr int kOperands = 2;
   T weight, scale;
-  explicit Weighted(const double* p) : weight(static_cast<T>(p[0])), scale(UnitScale<T>(p[1])) {}
+  explicit Weighted(const double* p)
+      : weight(static_cast<T>(p[0])), scale(static_cast<T>(UnitsPerNat(p[1]))) {}
   template <class D, class V>
   V Item(D d, V prediction, V y) const {
     const NegLogs<V> logs = Prediction::Logs(d, prediction);
@@ -154,7 +150,7 @@ struct Balanced {
   explicit Balanced(const double* p)
       : beta(static_cast<T>(p[0])),
         rest_of_beta(static_cast<T>(1 - p[0])),
-        scale(UnitScale<T>(p[1])) {}
+        scale(static_cast<T>(UnitsPerNat(p[1]))) {}
   template <class D, class V>
   V Item(D d, V prediction, V y) const {
     const NegLogs<V> logs = Prediction::Logs(d, prediction);
@@ -175,7 +171,7 @@ struct BalancedParts {
   static constexpr int kOperands = 2;
   static constexpr int kParts = 3;
   T scale;
-  explicit BalancedParts(const double* p) : scale(UnitScale<T>(p[1])) {}
+  explicit BalancedParts(const double* p) : scale(static_cast<T>(UnitsPerNat(p[1]))) {}
   template <class D, class V>
   void Items(D d, V prediction, V y, V* parts) const {
     const NegLogs<V> logs = Prediction::Logs(d, prediction);
@@ -209,7 +205,7 @@ struct Focal {
   bool has_alpha;
   explicit Focal(const double* p)
       : gamma(static_cast<T>(p[0])),
-        scale(UnitScale<T>(p[2])),
+        scale(static_cast<T>(UnitsPerNat(p[2]))),
         alpha(static_cast<T>(p[1])),
         rest_of_alpha(static_cast<T>(1 - p[1])),
         has_alpha(p[1] == p[1]) {}
@@ -242,7 +238,7 @@ template <class T, template <class> class Prediction>
 struct FocalRows {
   T gamma, scale;
   FocalRows(const double* p, const RowBlock<T>&)
-      : gamma(static_cast<T>(p[0])), scale(UnitScale<T>(p[2])) {}
+      : gamma(static_cast<T>(p[0])), scale(static_cast<T>(UnitsPerNat(p[2]))) {}
   T Row(const RowBlock<T>& block, size_t row) const {
     const hn::ScalableTag<T> d;  // whole vectors, as Pow wants them
     const T* x = block.predictions + row * block.classes;

@@ -11,17 +11,12 @@ HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 namespace classification {
 
-template <class T>
-T UnitScale(double unit) {
-  return static_cast<T>(unit == kUnitBits ? kBitsPerNat : 1.0);
-}
-
 // With labels: w_y (1 - s) (-log p_y) + s / C sum_j w_j (-log p_j), s the smoothing.
 template <class T, template <class> class Prediction>
 struct LabelCrossEntropy {
   T scale, keep, spread;
   LabelCrossEntropy(const double* p, const RowBlock<T>& block)
-      : scale(UnitScale<T>(p[2])),
+      : scale(static_cast<T>(UnitsPerNat(p[2]))),
         keep(static_cast<T>(1 - p[0])),
         spread(static_cast<T>(p[0] / static_cast<double>(block.classes))) {}
 
@@ -54,7 +49,7 @@ template <class T, template <class> class Prediction>
 struct TargetCrossEntropy {
   T scale, keep, spread;
   TargetCrossEntropy(const double* p, const RowBlock<T>& block)
-      : scale(UnitScale<T>(p[2])),
+      : scale(static_cast<T>(UnitsPerNat(p[2]))),
         keep(static_cast<T>(1 - p[0])),
         spread(static_cast<T>(p[0] / static_cast<double>(block.classes))) {}
 
@@ -80,7 +75,7 @@ struct TargetCrossEntropy {
 template <class T>
 struct LogitsEntropy {
   T scale;
-  LogitsEntropy(const double* p, const RowBlock<T>&) : scale(UnitScale<T>(p[0])) {}
+  LogitsEntropy(const double* p, const RowBlock<T>&) : scale(static_cast<T>(UnitsPerNat(p[0]))) {}
   T Row(const RowBlock<T>& block, size_t row) const {
     const T* x = block.predictions + row * block.classes;
     const LogitsRow<T> logits(x, block.classes);
@@ -95,7 +90,7 @@ struct LogitsEntropy {
 template <class T>
 struct LogProbsEntropy {
   T scale;
-  LogProbsEntropy(const double* p, const RowBlock<T>&) : scale(UnitScale<T>(p[0])) {}
+  LogProbsEntropy(const double* p, const RowBlock<T>&) : scale(static_cast<T>(UnitsPerNat(p[0]))) {}
   T Row(const RowBlock<T>& block, size_t row) const {
     const T* x = block.predictions + row * block.classes;
     const T sum = SumRow<T>(block.classes, [&](auto d, size_t i, size_t count) HWY_ATTR {
@@ -109,7 +104,7 @@ struct LogProbsEntropy {
 template <class T>
 struct ProbsEntropy {
   T scale;
-  ProbsEntropy(const double* p, const RowBlock<T>&) : scale(UnitScale<T>(p[0])) {}
+  ProbsEntropy(const double* p, const RowBlock<T>&) : scale(static_cast<T>(UnitsPerNat(p[0]))) {}
   T Row(const RowBlock<T>& block, size_t row) const {
     const T* x = block.predictions + row * block.classes;
     const T sum = SumRow<T>(block.classes, [&](auto d, size_t i, size_t count) HWY_ATTR {
@@ -141,7 +136,7 @@ struct TargetLogProbs {
 template <class T, class Target, template <class> class Prediction>
 struct Divergence {
   T scale;
-  Divergence(const double* p, const RowBlock<T>&) : scale(UnitScale<T>(p[1])) {}
+  Divergence(const double* p, const RowBlock<T>&) : scale(static_cast<T>(UnitsPerNat(p[1]))) {}
 
   template <class D>
   static HWY_INLINE hn::Vec<D> Term(D d, const Prediction<T>& prediction, const T* x, const T* t,

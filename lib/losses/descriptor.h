@@ -38,6 +38,10 @@ enum class ParameterType { kDouble, kInt64, kBool, kUnit };
 // Values of a kUnit parameter: those of lossd.v1.Unit.
 inline constexpr double kUnitNats = 1;
 inline constexpr double kUnitBits = 2;
+// 1, or 1 / ln 2.
+constexpr double UnitsPerNat(double unit) {
+  return unit == kUnitBits ? 1.442695040888963407360 : 1.0;
+}
 
 // A parameter: a field of the loss's message. Its value travels as a double (an int64 of these
 // bounds is exact).

@@ -207,7 +207,11 @@ bool EvaluateReactor::EndWithoutFinish(Lock& lock) {
     cut_alarm_set_ = true;
     lock.unlock();
     cut_alarm_.Set(std::chrono::system_clock::now() + kCancellationDelay,
-                   [self = shared_from_this()](bool) { self->OnCutAlarm(); });
+                   // The alarm keeps this function as long as it lives, and it lives in the
+                   // reactor: holding the reactor here would keep both forever.
+                   [reactor = weak_from_this()](bool) {
+                     if (const auto self = reactor.lock()) self->OnCutAlarm();
+                   });
     lock.lock();
     return true;
   }
