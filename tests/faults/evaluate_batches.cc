@@ -77,8 +77,10 @@ int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   lossd::ClientOptions options;
   options.endpoint = argv[1];
-  // Servers die here faster than checkpoints come, and attempts are counted from one to the next.
-  options.retry.max_attempts = 100;
+  // Servers die here faster than checkpoints come, and attempts are counted from one to the next:
+  // what is tested is the result, not how soon a client gives up.
+  options.retry.max_attempts = 10000;
+  options.retry.max_elapsed = absl::Minutes(10);
   options.retry.initial_backoff = absl::Milliseconds(20);
   options.retry.max_backoff = absl::Milliseconds(200);
   lossd::Client client = Check(lossd::Client::Connect(options));
