@@ -143,6 +143,10 @@ def main():
         show(f'{name} kExp, of expm1', c, e, bits)
         error = max(abs(x * x * (phi2(x) - polyval(c, x)) / exp(x)) for x in (half * i / 500 for i in range(-500, 501)))
         show(f'{name} kExp, of exp', c, error, bits)
+        # exp(r) = 1 + r q(r), a degree less.
+        phi1 = lambda x: expm1(x) / x if abs(x) > mpf(10) ** -20 else 1 + x / 2
+        c, e = fit(phi1, lambda x: abs(x) / exp(x), -half, half, 4 if bits == 24 else 9, bits)
+        show(f'{name} kExpTerm, of exp', c, e, bits)
     # log(1 + f) = f + f^2 p(f), relative to log(1 + f).
     c, e = fit(log_tail, lambda f: abs(f ** 2 / log1p(f)) if f else f, mpf('-0.25'), mpf('0.5'), 8, 24)
     show('f32 kLog', c, e, 24)

@@ -45,6 +45,9 @@ struct MathConstants<float> {
   // (expm1(r) - r) / r^2 for |r| <= ln(2)/2, error 2^-26.1 of expm1(r), 2^-27.4 of exp(r).
   static constexpr float kExp[] = {0x1.fffffep-2f, 0x1.5554b4p-3f, 0x1.5556f6p-5f, 0x1.122534p-7f,
                                    0x1.6b97fep-10f};
+  // expm1(r) / r for |r| <= ln(2)/2, error 2^-23.4 of exp(r): a degree less, for terms of a sum.
+  static constexpr float kExpTerm[] = {0x1.fffff6p-1f, 0x1.fffdc6p-2f, 0x1.555a7ap-3f,
+                                       0x1.573a24p-5f, 0x1.0fa334p-7f};
   // (log(1 + f) - f) / f^2 for -1/4 <= f <= 1/2, error 2^-27.6 of log(1 + f).
   static constexpr float kLog[] = {-0x1.000000p-1f, 0x1.5555a4p-2f,  -0x1.00004ap-2f,
                                    0x1.99699ep-3f,  -0x1.54ed98p-3f, 0x1.288080p-3f,
@@ -83,6 +86,11 @@ struct MathConstants<double> {
       0x1.0000000000005p-1,  0x1.555555555554fp-3,  0x1.5555555552277p-5,  0x1.1111111114e2bp-7,
       0x1.6c16c17ec6556p-10, 0x1.a01a0186c669bp-13, 0x1.a019a7d374146p-16, 0x1.71de6768b116fp-19,
       0x1.28a171086a50bp-22, 0x1.ae974d78d25c0p-26};
+  // Error 2^-52.0 of exp(r).
+  static constexpr double kExpTerm[] = {
+      0x1.0000000000019p+0,  0x1.ffffffffffe94p-2,  0x1.555555554c5ffp-3,  0x1.555555558b72fp-5,
+      0x1.1111112c51b67p-7,  0x1.6c16c0cda6c80p-10, 0x1.a0197caf7a436p-13, 0x1.a01b5a24666f6p-16,
+      0x1.72f780cb4d250p-19, 0x1.27311e074526cp-22};
   // (log((1 + s) / (1 - s)) - 2 s) / s^3 in s^2, |s| <= 1/5, error 2^-62.7 of the logarithm.
   static constexpr double kLog[] = {
       0x1.555555555554fp-1, 0x1.999999999c17ap-2, 0x1.24924921e4410p-2, 0x1.c71c748fc883ep-3,

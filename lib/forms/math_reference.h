@@ -15,7 +15,7 @@ namespace lossd {
 enum MathFunction {
   kExp,
   kExpNonPositive,
-  kAddExpNonPositive,
+  kExpTermNonPositive,
   kExpm1,
   kLog,
   kLog1p,
@@ -27,9 +27,9 @@ enum MathFunction {
   kMathFunctions
 };
 
-// Where AddExpNonPositive stops to add.
+// Where ExpTermNonPositive stops and gives 0.
 template <class T>
-constexpr double kAddExpLow = sizeof(T) == 4 ? -87 : -708;
+constexpr double kExpTermLow = sizeof(T) == 4 ? -87 : -708;
 
 // The true value, to 140 bits.
 class Reference {
@@ -43,21 +43,17 @@ class Reference {
     for (mpfr_t* v : {&value_, &x_, &t_, &u_}) mpfr_clear(*v);
   }
 
-  // `add_exp_low`: where AddExpNonPositive stops to add.
-  void Compute(MathFunction function, double x, double y, double add_exp_low) {
+  // `exp_term_low`: where ExpTermNonPositive stops and gives 0.
+  void Compute(MathFunction function, double x, double y, double exp_term_low) {
     mpfr_set_d(x_, x, MPFR_RNDN);
     switch (function) {
       case kExp:
       case kExpNonPositive:
         mpfr_exp(value_, x_, MPFR_RNDN);
         break;
-      case kAddExpNonPositive:
-        // Below the normal numbers it adds nothing: there an exact 0 takes the place of the
-        // exponential.
+      case kExpTermNonPositive:
         mpfr_exp(value_, x_, MPFR_RNDN);
-        if (x < add_exp_low) mpfr_set_zero(value_, 1);
-        mpfr_set_d(t_, y, MPFR_RNDN);
-        mpfr_add(value_, value_, t_, MPFR_RNDN);
+        if (x < exp_term_low) mpfr_set_zero(value_, 1);
         break;
       case kExpm1:
         mpfr_expm1(value_, x_, MPFR_RNDN);

@@ -22,7 +22,6 @@
 #include <cstring>
 #include <limits>
 
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "lib/forms/kernels.h"
 #include "lib/forms/math-inl.h"
@@ -35,9 +34,14 @@ namespace hn = hwy::HWY_NAMESPACE;
 inline constexpr size_t kClassChunk = 4096;
 inline constexpr size_t kVirtualLanes = 32;
 inline constexpr size_t kGroupSteps = 8;
-// Bytes ahead that are prefetched while a chunk is summed: about a chunk, in time for the next
-// one's maximum.
-inline constexpr size_t kRowPrefetchBytes = 16384;
+// Bytes ahead that are fetched into the second-level cache while a chunk is summed: a chunk, whose
+// maximum is looked for meanwhile, and half a chunk before that. The first level is too small for
+// it, and has too few buffers to wait for memory.
+inline constexpr size_t kRowPrefetchBytes = 24576;
+
+HWY_INLINE void PrefetchRow(const void* p) {
+  __builtin_prefetch(static_cast<const char*>(p) + kRowPrefetchBytes, /*rw=*/0, /*locality=*/2);
+}
 
 // A value that may lie at any address.
 template <class T>
@@ -106,33 +110,47 @@ HWY_INLINE hn::Vec<D> LoadClasses(D d, const T* p, size_t count, T fill) {
 #endif
 }
 
-// Sum over the classes [0, n), n <= kClassChunk, in the fixed layout. add(d, sum, i, count) is the
-// vector `sum` with the terms of classes i, i + 1, ... added; lanes from `count` on may hold
-// anything.
-template <class T, class Add>
-HWY_INLINE T AddChunk(size_t n, const Add& add) {
+// Sum over the classes [0, n), n <= kClassChunk, in the fixed layout. terms(d, i, count, out) puts
+// the terms of classes i, i + 1, ... into the vectors of the array `out`; where it has one vector,
+// lanes from `count` on may hold anything, else all are there.
+template <class T, class Terms>
+HWY_INLINE T AddChunk(size_t n, const Terms& terms) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   constexpr size_t kLanes = kVectorLanes<T>;
   constexpr size_t kVectors = kVirtualLanes / kLanes;
+  constexpr size_t kBlock = 4;  // vectors whose terms are computed side by side
+  constexpr size_t kStride = HWY_MAX(kVectors, kBlock);
   V total[kVectors];
-  V group[kVectors];
-  for (size_t v = 0; v < kVectors; ++v) total[v] = group[v] = hn::Zero(d);
+  for (size_t v = 0; v < kVectors; ++v) total[v] = hn::Zero(d);
+  const size_t full = n - n % kVirtualLanes;
   size_t i = 0;
-  while (i + kVirtualLanes <= n) {
-    for (size_t step = 0; step < kGroupSteps && i + kVirtualLanes <= n;
-         ++step, i += kVirtualLanes) {
-      for (size_t v = 0; v < kVectors; ++v) group[v] = add(d, group[v], i + v * kLanes, kLanes);
+  while (i < full) {
+    const size_t end = HWY_MIN(full, i + kGroupSteps * kVirtualLanes);
+    V group[kVectors];
+    for (size_t v = 0; v < kVectors; ++v) group[v] = hn::Zero(d);
+    for (; i + kStride * kLanes <= end; i += kStride * kLanes) {
+      for (size_t v = 0; v < kStride; v += kBlock) {
+        V out[kBlock];
+        terms(d, i + v * kLanes, kBlock * kLanes, out);
+        for (size_t k = 0; k < kBlock; ++k) {
+          V& sum = group[(v + k) % kVectors];
+          sum = hn::Add(sum, out[k]);
+        }
+      }
     }
-    for (size_t v = 0; v < kVectors; ++v) {
-      total[v] = hn::Add(total[v], group[v]);
-      group[v] = hn::Zero(d);
+    for (size_t v = 0; v < kVectors && i < end; ++v, i += kLanes) {
+      V out[1];
+      terms(d, i, kLanes, out);
+      group[v] = hn::Add(group[v], out[0]);
     }
+    for (size_t v = 0; v < kVectors; ++v) total[v] = hn::Add(total[v], group[v]);
   }
   for (size_t v = 0; v < kVectors && i < n; ++v, i += kLanes) {
     const size_t count = HWY_MIN(n - i, kLanes);
-    const V tail = hn::IfThenElseZero(hn::FirstN(d, count), add(d, hn::Zero(d), i, count));
-    total[v] = hn::Add(total[v], tail);
+    V out[1];
+    terms(d, i, count, out);
+    total[v] = hn::Add(total[v], hn::IfThenElseZero(hn::FirstN(d, count), out[0]));
   }
   HWY_ALIGN T lane_sums[kVirtualLanes];
   for (size_t v = 0; v < kVectors; ++v) hn::Store(total[v], d, lane_sums + v * kLanes);
@@ -145,8 +163,12 @@ HWY_INLINE T SumRow(size_t classes, const Term& term) {
   T sum = 0;
   for (size_t start = 0; start < classes; start += kClassChunk) {
     const size_t n = HWY_MIN(classes - start, kClassChunk);
-    sum += AddChunk<T>(n, [&](auto d, auto group, size_t i, size_t count)
-                              HWY_ATTR { return hn::Add(group, term(d, start + i, count)); });
+    sum += AddChunk<T>(n, [&](auto d, size_t i, size_t count, auto& out) HWY_ATTR {
+      constexpr size_t kVectors = sizeof(out) / sizeof(out[0]);
+      for (size_t k = 0; k < kVectors; ++k) {
+        out[k] = term(d, start + i + k * kVectorLanes<T>, HWY_MIN(count, kVectorLanes<T>));
+      }
+    });
   }
   return sum;
 }
@@ -178,42 +200,85 @@ HWY_INLINE V LargerUnlessNan(D, V a, V b) {
 
 // The maximum of what is not NaN: exact, so its order is free.
 template <class T>
-HWY_INLINE T MaxOfChunk(const T* x, size_t n) {
-  const hn::ScalableTag<T> d;
-  using V = hn::Vec<decltype(d)>;
-  constexpr size_t kLanes = kVectorLanes<T>;
-  constexpr T kLowest = -std::numeric_limits<T>::infinity();
-  constexpr size_t kChains = 4;
-  V largest[kChains];
-  for (size_t c = 0; c < kChains; ++c) largest[c] = hn::Set(d, kLowest);
-  size_t i = 0;
-  for (; i + kChains * kLanes <= n; i += kChains * kLanes) {
+class RunningMax {
+ public:
+  static constexpr size_t kChains = 4;
+  static constexpr size_t kStride = kChains * kVectorLanes<T>;
+
+  RunningMax() {
+    for (size_t c = 0; c < kChains; ++c) largest_[c] = hn::Set(D(), kLowest);
+  }
+  // kStride classes from x on.
+  HWY_INLINE void Add(const T* x) {
+    const D d;
     for (size_t c = 0; c < kChains; ++c) {
-      largest[c] = LargerUnlessNan(d, hn::LoadU(d, x + i + c * kLanes), largest[c]);
+      largest_[c] = LargerUnlessNan(d, hn::LoadU(d, x + c * kVectorLanes<T>), largest_[c]);
     }
   }
-  for (; i < n; i += kLanes) {
-    largest[0] = LargerUnlessNan(d, LoadClasses(d, x + i, n - i, kLowest), largest[0]);
+  // The maximum of those added and the classes [i, n) of x.
+  HWY_INLINE T Finish(const T* x, size_t i, size_t n) {
+    const D d;
+    for (; i + kStride <= n; i += kStride) Add(x + i);
+    for (; i < n; i += kVectorLanes<T>) {
+      largest_[0] = LargerUnlessNan(d, LoadClasses(d, x + i, n - i, kLowest), largest_[0]);
+    }
+    for (size_t c = 1; c < kChains; ++c) largest_[0] = LargerUnlessNan(d, largest_[c], largest_[0]);
+    return hn::GetLane(hn::MaxOfLanes(d, largest_[0]));  // no NaN here
   }
-  for (size_t c = 1; c < kChains; ++c) largest[0] = LargerUnlessNan(d, largest[c], largest[0]);
-  return hn::GetLane(hn::MaxOfLanes(d, largest[0]));  // no NaN here
-}
 
+ private:
+  using D = hn::ScalableTag<T>;
+  static constexpr T kLowest = -std::numeric_limits<T>::infinity();
+  hn::Vec<D> largest_[kChains];
+};
+
+// A chunk of n classes at x and its maximum.
 template <class T>
-HWY_INLINE LogSumExp<T> LogSumExpChunk(const T* x, size_t n) {
-  const hn::ScalableTag<T> tag;
-  const T max = MaxOfChunk(x, n);
-  const auto maxes = hn::Set(tag, max);
+struct ClassChunk {
+  const T* x;
+  size_t n;
+  T max;
+};
+
+// The log-sum-exp of a chunk. Meanwhile finds the maximum of the one after it (n = 0: none), so
+// that memory is read while there is something to compute.
+template <class T>
+HWY_INLINE LogSumExp<T> LogSumExpChunk(const ClassChunk<T>& chunk, ClassChunk<T>* next) {
+  RunningMax<T> next_max;
+  size_t next_done = 0;
   size_t at_max = 0;
-  const T rest = AddChunk<T>(n, [&](auto d, auto sum, size_t i, size_t count) HWY_ATTR {
-    hwy::Prefetch(reinterpret_cast<const char*>(x + i) + kRowPrefetchBytes);
-    // Lanes beyond the row are at -inf and add nothing. A NaN makes the sum NaN.
-    const auto v = LoadClasses(d, x + i, count, -std::numeric_limits<T>::infinity());
-    const auto is_max = hn::Eq(v, maxes);
-    at_max += hn::CountTrue(d, is_max);
-    return hn::IfThenElse(is_max, sum, AddExpNonPositive(d, sum, hn::Sub(v, maxes)));
+  const T rest = AddChunk<T>(chunk.n, [&](auto d, size_t i, size_t count, auto& out) HWY_ATTR {
+    using V = hn::Vec<decltype(d)>;
+    constexpr size_t kLanes = kVectorLanes<T>;
+    constexpr size_t kVectors = sizeof(out) / sizeof(out[0]);
+    const V maxes = hn::Set(d, chunk.max);
+    V below[kVectors];
+    auto ordinary = hn::FirstN(d, kLanes);
+    for (size_t k = 0; k < kVectors; ++k) {
+      const T* const classes = chunk.x + i + k * kLanes;
+      PrefetchRow(classes);
+      // Lanes beyond the row are at -inf and add nothing. A NaN makes the sum NaN.
+      const V v =
+          LoadClasses(d, classes, HWY_MIN(count, kLanes), -std::numeric_limits<T>::infinity());
+      below[k] = hn::Sub(v, maxes);
+      ordinary = hn::And(ordinary, IsExpTerm(d, below[k]));
+    }
+    if (kVectors == RunningMax<T>::kChains && i + RunningMax<T>::kStride <= next->n) {
+      next_max.Add(next->x + i);
+      next_done = i + RunningMax<T>::kStride;
+    }
+    if (HWY_LIKELY(hn::AllTrue(d, ordinary))) {
+      ExpTerms(d, below, out);
+      return;
+    }
+    for (size_t k = 0; k < kVectors; ++k) {
+      const auto is_max = hn::Eq(below[k], hn::Zero(d));
+      at_max += hn::CountTrue(d, is_max);
+      out[k] = hn::IfThenZeroElse(is_max, ExpTermNonPositive(d, below[k]));
+    }
   });
-  return {max, static_cast<T>(at_max), rest};
+  if (next->n > 0) next->max = next_max.Finish(next->x, next_done, next->n);
+  return {chunk.max, static_cast<T>(at_max), rest};
 }
 
 template <class T>
@@ -226,9 +291,15 @@ HWY_INLINE LogSumExp<T> Combine(const LogSumExp<T>& a, const LogSumExp<T>& b) {
 
 template <class T>
 HWY_INLINE LogSumExp<T> LogSumExpRow(const T* x, size_t classes) {
-  LogSumExp<T> result = LogSumExpChunk(x, HWY_MIN(classes, kClassChunk));
-  for (size_t start = kClassChunk; start < classes; start += kClassChunk) {
-    result = Combine(result, LogSumExpChunk(x + start, HWY_MIN(classes - start, kClassChunk)));
+  ClassChunk<T> chunk = {x, HWY_MIN(classes, kClassChunk), 0};
+  chunk.max = RunningMax<T>().Finish(x, 0, chunk.n);
+  LogSumExp<T> result;
+  for (size_t start = 0; start < classes; start += kClassChunk) {
+    const size_t after = start + chunk.n;
+    ClassChunk<T> next = {x + after, HWY_MIN(classes - after, kClassChunk), 0};
+    const LogSumExp<T> part = LogSumExpChunk(chunk, &next);
+    result = start == 0 ? part : Combine(result, part);
+    chunk = next;
   }
   return result;
 }
