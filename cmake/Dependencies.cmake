@@ -1,14 +1,17 @@
 # Everything that lossd builds on, as Debian 12 packages it; any newer version is found the same way.
 find_package(Threads REQUIRED)
 find_package(Protobuf REQUIRED)
-find_package(gRPC CONFIG REQUIRED)
 find_package(absl CONFIG REQUIRED)
 find_package(hwy CONFIG REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(Boost REQUIRED)  # headers only: CRC and Multiprecision
+if(LOSSD_LIBRARY_ONLY)
+  return()
+endif()
+find_package(gRPC CONFIG REQUIRED)
 find_package(spdlog CONFIG REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(CLI11 CONFIG REQUIRED)
-find_package(OpenSSL REQUIRED COMPONENTS Crypto)
-find_package(Boost REQUIRED)  # headers only: CRC and Multiprecision
 if(LOSSD_BUILD_TESTS)
   find_package(GTest CONFIG REQUIRED)
   find_package(benchmark CONFIG REQUIRED)

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Installs what lossd needs from Debian 12's packages, and skips what is there.
 #
-#   deploy/install-deps.sh [build|runtime|test]...    (default: build)
+#   deploy/install-deps.sh [build|runtime|test|arm]...    (default: build)
 #
 #   build    compiles lossd and lossctl
 #   runtime  runs them, on a machine that did not build them
 #   test     what tests/run.sh needs beside build
+#   arm      what tests/run.sh --arm needs beside build: a cross-compiler, arm64 libraries (dpkg learns of
+#            that architecture), an emulator
 #
 # Runs apt-get as root, or by sudo. Where nothing is missing it changes nothing and needs neither.
 set -euo pipefail
@@ -29,13 +31,22 @@ packages[test]='
   prometheus openssl ca-certificates
 '
 
+packages[arm]='
+  g++-aarch64-linux-gnu qemu-user-static
+  libprotobuf-dev:arm64 libabsl-dev:arm64 libssl-dev:arm64 libhwy-dev:arm64
+'
+
 usage() {
-  echo "usage: deploy/install-deps.sh [build|runtime|test]..." >&2
+  echo "usage: deploy/install-deps.sh [build|runtime|test|arm]..." >&2
   exit 2
 }
 
+# A name without an architecture means this machine's, whatever others are installed beside it.
 installed() {
-  [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2> /dev/null) == installed ]]
+  local architecture="(all|$native)"
+  if [[ $1 == *:* ]]; then architecture=${1#*:}; fi
+  dpkg-query --show --showformat='${Architecture} ${db:Status-Status}\n' "$1" 2> /dev/null |
+    grep -Eqx "$architecture installed"
 }
 
 as_root() {
@@ -54,6 +65,8 @@ command -v apt-get > /dev/null || {
   exit 1
 }
 
+native=$(dpkg --print-architecture)
+readonly native
 [[ $# -gt 0 ]] || set -- build
 missing=()
 for group in "$@"; do
@@ -68,6 +81,7 @@ if [[ ${#missing[@]} -eq 0 ]]; then
   exit 0
 fi
 echo "Debian packages ($*): installing ${missing[*]}"
+if [[ ${missing[*]} == *:arm64* ]]; then as_root dpkg --add-architecture arm64; fi
 # One unreachable source among several is no reason to stop: what is missing shows when it is installed.
 as_root apt-get update -qq || echo "install-deps.sh: apt-get update failed; trying the lists that are here" >&2
 as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null

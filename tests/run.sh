@@ -3,6 +3,7 @@
 #
 #   tests/run.sh              unit, end-to-end, fault and fuzz tests, the contract's lint, the demo
 #   tests/run.sh --sanitize   unit and service tests under ASan+UBSan and under TSan
+#   tests/run.sh --arm        the golden bits on aarch64: lib/ cross-built, run under qemu-user
 #
 # Ends with a line "N passed, N failed"; the exit code is 0 if nothing failed. Logs are kept in build/test-logs.
 #
@@ -104,15 +105,26 @@ sanitized() {
   unit_tests tsan
 }
 
+# NEON's bits. qemu-user finds the arm64 packages' loader and libraries where they would be on such a machine.
+arm() {
+  check 'build arm64' build arm64 golden_bits
+  check 'golden bits aarch64' env LOSSD_TARGET=neon qemu-aarch64-static build/arm64/bin/golden_bits tests/golden/bits.txt
+}
+
+groups=(build test)
 case "${1:-}" in
   '') suite=everything ;;
   --sanitize) suite=sanitized ;;
+  --arm)
+    suite=arm
+    groups=(build arm)
+    ;;
   *)
-    echo "usage: tests/run.sh [--sanitize]" >&2
+    echo "usage: tests/run.sh [--sanitize | --arm]" >&2
     exit 2
     ;;
 esac
-deploy/install-deps.sh build test
+deploy/install-deps.sh "${groups[@]}"
 mkdir -p "$logs"
 "$suite"
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -78,18 +79,24 @@ std::vector<ResultColumn> ResultColumns(const std::vector<const v1::LossResult*>
   return columns;
 }
 
+// By name: a protobuf map has another order in every process.
+template <class Map>
+auto Sorted(const Map& map) {
+  return std::map<std::string, typename Map::mapped_type>(map.begin(), map.end());
+}
+
 void PrintParts(const v1::LossResult& result, std::ostream& out) {
-  for (const auto& [name, value] : result.components()) {
+  for (const auto& [name, value] : Sorted(result.components())) {
     out << result.loss() << " component " << name << "  " << FormatNumber(value) << '\n';
   }
-  for (const auto& [name, value] : result.counts()) {
+  for (const auto& [name, value] : Sorted(result.counts())) {
     out << result.loss() << " count " << name << "  " << value << '\n';
   }
   if (result.has_values()) PrintTensor("values of " + result.loss(), result.values(), out);
-  for (const auto& [name, tensor] : result.gradients()) {
+  for (const auto& [name, tensor] : Sorted(result.gradients())) {
     PrintTensor("gradient of " + result.loss() + " for " + name, tensor, out);
   }
-  for (const auto& [name, tensor] : result.outputs()) {
+  for (const auto& [name, tensor] : Sorted(result.outputs())) {
     PrintTensor("output " + name + " of " + result.loss(), tensor, out);
   }
 }
@@ -212,7 +219,10 @@ void PrintLoss(const v1::LossDescription& loss, std::ostream& out) {
     }
     PrintSignatures(item, alternatives, out);
   }
-  out << "\nevery loss also takes sample_weight, [N] or shaped as its items\n\nparameters\n";
+  // A loss that does not stream has one item, the batch.
+  out << "\nevery loss also takes sample_weight, "
+      << (loss.streams() ? "[N] or shaped as its items" : "here [1], the weight of the batch")
+      << "\n\nparameters\n";
   if (loss.parameters().empty()) {
     out << "  none\n";
     return;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lib/accumulate/pools.h"
+
 namespace lossd {
 namespace {
 
@@ -107,6 +109,8 @@ int64_t Sift(const ItemBlock<T>& block, size_t begin, size_t end, NonFinitePolic
     kept->weights[n] = weight;
     kept->class_weights[n] = class_weight;
     sums->weighted |= weight != T(1) || class_weight != T(1);
+    if (block.kinds != nullptr && block.kinds[i] != LossSums::kNoKind)
+      ++sums->kinds[block.kinds[i]];
     ++n;
   }
   kept->n = n;
@@ -135,6 +139,7 @@ void AddKept(const SumKernels& kernels, const ItemBlock<T>& block, const Kept<T>
 template <class T>
 int64_t CollectBlock(const SumKernels& kernels, const ItemBlock<T>& block,
                      const CollectOptions& options, LossSums* sums) {
+  if (block.pools != nullptr) return CollectPools(kernels, block, options, sums);
   for (size_t begin = 0; begin < block.n; begin += kBlockItems) {
     const size_t end = std::min(block.n, begin + kBlockItems);
     if (block.plain() && block.parts == 1 &&

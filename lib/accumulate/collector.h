@@ -21,19 +21,32 @@ enum class NonFinitePolicy {
   kReject = 3,     // the first one is an error
 };
 
+// Terms of sums that a loss keeps by class (LossSums::pools): term i of pool k is at
+// terms[k * stride + i].
+template <class T>
+struct PoolTerms {
+  const T* terms = nullptr;
+  size_t stride = 0;
+  size_t count = 0;                   // of pools
+  const double* constants = nullptr;  // LossSums::constants
+  size_t constant_count = 0;
+};
+
 // Items of the compute type T, and what belongs to each.
 template <class T>
 struct ItemBlock {
   const T* items[LossSums::kParts];  // one array a part
   int parts = 1;
   size_t n = 0;
-  const T* weights = nullptr;        // sample weights; null: 1
-  const T* class_weights = nullptr;  // factors of the weight in the denominator only; null: 1
-  const uint8_t* ignored = nullptr;  // 1 where the label is the ignored one; null: nowhere
-  Upcoming next;                     // what the next block will read
+  const T* weights = nullptr;           // sample weights; null: 1
+  const T* class_weights = nullptr;     // factors of the weight in the denominator only; null: 1
+  const uint8_t* ignored = nullptr;     // 1 where the label is the ignored one; null: nowhere
+  const uint8_t* kinds = nullptr;       // index of what LossSums::kinds counts; null: nothing
+  const PoolTerms<T>* pools = nullptr;  // set: these of n positions, and no items
+  Upcoming next;                        // what the next block will read
 
   bool plain() const {
-    return weights == nullptr && class_weights == nullptr && ignored == nullptr;
+    return weights == nullptr && class_weights == nullptr && ignored == nullptr && kinds == nullptr;
   }
 };
 

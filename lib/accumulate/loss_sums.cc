@@ -14,12 +14,19 @@ void AddCount(int64_t count, int64_t* sum) {
 
 void LossSums::Merge(const LossSums& other) {
   for (int part = 0; part < kParts; ++part) parts[part].Merge(other.parts[part]);
+  if (pools.empty()) {
+    pools = other.pools;
+    constants = other.constants;
+  } else {
+    for (size_t i = 0; i < other.pools.size(); ++i) pools[i].Merge(other.pools[i]);
+  }
   weight.Merge(other.weight);
   squares.Merge(other.squares);
   AddCount(other.items, &items);
   AddCount(other.ignored_items, &ignored_items);
   AddCount(other.nan_items, &nan_items);
   AddCount(other.inf_items, &inf_items);
+  for (int kind = 0; kind < kKinds; ++kind) AddCount(other.kinds[kind], &kinds[kind]);
   minimum = std::min(minimum, other.minimum);
   maximum = std::max(maximum, other.maximum);
   weighted |= other.weighted;

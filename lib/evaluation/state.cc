@@ -13,8 +13,11 @@
 //       f64            weight (0 if not set)
 //       u8             compute type: 0 none yet, else the DataType
 //       i64 x 4        items, ignored, NaN, infinite
+//       i64 x 3        items of each kind that the loss counts
 //       f64 x 2        minimum, maximum (+inf, -inf if none)
 //       exact sum x 5  three parts, weights, squares (layout in accumulate/exact_sum.cc)
+//       u32            number of pools, and for each: exact sum
+//       u8             constants of the pools' report, 0 without pools, and for each: f64, finite
 //   u32                CRC-32C of all before it
 #include "lib/evaluation/state.h"
 
@@ -93,16 +96,42 @@ void PutLoss(const LossState& loss, std::string* out) {
       out);
   for (const int64_t count : {sums.items, sums.ignored_items, sums.nan_items, sums.inf_items})
     Put(count, out);
+  for (const int64_t count : sums.kinds) Put(count, out);
   Put(sums.minimum, out);
   Put(sums.maximum, out);
   for (const ExactSum& part : sums.parts) part.Serialize(out);
   sums.weight.Serialize(out);
   sums.squares.Serialize(out);
+  Put(static_cast<uint32_t>(sums.pools.size()), out);
+  for (const ExactSum& pool : sums.pools) pool.Serialize(out);
+  Put(static_cast<uint8_t>(sums.constants.size()), out);
+  for (const double constant : sums.constants) Put(constant, out);
 }
 
-bool TakeSums(std::string_view* in, LossSums* sums) {
+// `left`: pools that the state may still have.
+bool TakePools(std::string_view* in, size_t* left, LossSums* sums) {
+  uint32_t count = 0;
+  if (!Take(in, &count) || count > *left) return false;
+  *left -= count;
+  sums->pools.resize(count);
+  for (ExactSum& pool : sums->pools) {
+    if (!pool.Parse(in)) return false;
+  }
+  uint8_t constants = 0;
+  if (!Take(in, &constants) || constants > (count == 0 ? 0 : kMaxParameters)) return false;
+  sums->constants.resize(constants);
+  for (double& constant : sums->constants) {
+    if (!Take(in, &constant) || !std::isfinite(constant)) return false;
+  }
+  return true;
+}
+
+bool TakeSums(std::string_view* in, size_t* pools_left, LossSums* sums) {
   for (int64_t* count : {&sums->items, &sums->ignored_items, &sums->nan_items, &sums->inf_items}) {
     if (!Take(in, count) || *count < 0) return false;
+  }
+  for (int64_t& count : sums->kinds) {
+    if (!Take(in, &count) || count < 0) return false;
   }
   if (!Take(in, &sums->minimum) || !Take(in, &sums->maximum)) return false;
   for (const double extreme : {sums->minimum, sums->maximum}) {
@@ -112,10 +141,10 @@ bool TakeSums(std::string_view* in, LossSums* sums) {
   for (ExactSum& part : sums->parts) {
     if (!part.Parse(in)) return false;
   }
-  return sums->weight.Parse(in) && sums->squares.Parse(in);
+  return sums->weight.Parse(in) && sums->squares.Parse(in) && TakePools(in, pools_left, sums);
 }
 
-bool TakeLoss(std::string_view* in, LossState* loss) {
+bool TakeLoss(std::string_view* in, size_t* pools_left, LossState* loss) {
   std::string name;
   uint8_t flags = 0;
   double weight = 0;
@@ -137,16 +166,17 @@ bool TakeLoss(std::string_view* in, LossState* loss) {
     if (type != DataType::kFloat32 && type != DataType::kFloat64) return false;
     loss->compute_type = type;
   }
-  return TakeSums(in, &loss->sums);
+  return TakeSums(in, pools_left, &loss->sums);
 }
 
 bool TakeBody(std::string_view body, EvaluationState* state) {
   uint32_t count = 0;
   if (!Take(&body, &state->fingerprint) || !Take(&body, &count)) return false;
   if (count > static_cast<uint32_t>(kMaxLosses)) return false;
+  size_t pools_left = kMaxPools;
   for (uint32_t i = 0; i < count; ++i) {
     LossState loss;
-    if (!TakeLoss(&body, &loss)) return false;
+    if (!TakeLoss(&body, &pools_left, &loss)) return false;
     state->losses.push_back(std::move(loss));
   }
   return body.empty();
@@ -177,6 +207,17 @@ absl::Status EvaluationState::Merge(const EvaluationState& other) {
                              std::string(losses[i].row->name) + ": one state was computed in " +
                                  std::string(Name(*mine)) + ", another in " +
                                  std::string(Name(*theirs)));
+    }
+    const std::vector<double>& my_constants = losses[i].sums.constants;
+    const std::vector<double>& their_constants = other.losses[i].sums.constants;
+    if (!my_constants.empty() && !their_constants.empty() && my_constants != their_constants)
+      return mismatch();
+    const size_t my_pools = losses[i].sums.pools.size();
+    const size_t their_pools = other.losses[i].sums.pools.size();
+    if (my_pools != 0 && their_pools != 0 && my_pools != their_pools) {
+      return InvalidArgument("SHAPE_MISMATCH", "",
+                             std::string(losses[i].row->name) +
+                                 ": the states were computed with different numbers of classes");
     }
   }
   for (size_t i = 0; i < losses.size(); ++i) {

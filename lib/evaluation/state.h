@@ -42,9 +42,10 @@ struct EvaluationState {
   Sha256Digest fingerprint{};
   std::vector<LossState> losses;
 
-  // Adds the other's samples, which must be other samples. INVALID_ARGUMENT: FINGERPRINT_MISMATCH,
-  // or DTYPE_MISMATCH where one computed in f32 and the other in f64; this state is then as it was.
-  // Where labels or weights differ, the merged one has none.
+  // Adds the other's samples, which must be other samples. INVALID_ARGUMENT: FINGERPRINT_MISMATCH;
+  // DTYPE_MISMATCH where one computed in f32 and the other in f64, or SHAPE_MISMATCH where they
+  // pool other numbers of classes; this state is then as it was. Where labels or weights differ,
+  // the merged one has none.
   absl::Status Merge(const EvaluationState& other);
 
   std::string Serialize() const;

@@ -52,6 +52,7 @@ EvaluationState RandomState(uint64_t seed) {
     loss.sums.ignored_items = static_cast<int64_t>(random() % 1000);
     loss.sums.nan_items = static_cast<int64_t>(random() % 2);
     loss.sums.inf_items = static_cast<int64_t>(random() % 2);
+    for (int64_t& kind : loss.sums.kinds) kind = static_cast<int64_t>(random() % 1000);
     if (loss.sums.nan_items != 0) loss.sums.parts[0].Add(std::nan(""));
     loss.sums.minimum = -std::abs(AnyDouble(&random));
     loss.sums.maximum = std::abs(AnyDouble(&random));
@@ -181,6 +182,35 @@ TEST(State, EveryBitFlipIsRefused) {
   }
 }
 
+// A state of a loss that keeps sums by class.
+EvaluationState PooledState(uint64_t seed, size_t pools) {
+  std::mt19937_64 random(seed);
+  EvaluationState state = RandomState(seed);
+  state.losses.resize(1);
+  state.losses[0].row = Catalogue::Get().Find("dice");
+  state.losses[0].pooled = true;
+  state.losses[0].sums.pools.resize(pools);
+  for (ExactSum& pool : state.losses[0].sums.pools) pool.Add(AnyDouble(&random));
+  state.losses[0].sums.constants = {0.5};
+  return state;
+}
+
+TEST(State, SumsByClassMerge) {
+  const EvaluationState a = PooledState(1, 6), b = PooledState(2, 6);
+  EvaluationState none = PooledState(3, 0);
+  none.losses[0].sums = LossSums();
+  EXPECT_EQ(Merged(a, b).Serialize(), Merged(b, a).Serialize());
+  EXPECT_EQ(Merged(a, none).Serialize(), a.Serialize());
+  EXPECT_EQ(Merged(none, a).Serialize(), a.Serialize());
+  const auto parsed = EvaluationState::Parse(a.Serialize());
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->Serialize(), a.Serialize());
+  EvaluationState mine = a;
+  EXPECT_EQ(DetailOf(mine.Merge(PooledState(2, 9))).reason, "SHAPE_MISMATCH");
+  EXPECT_EQ(mine.Serialize(), a.Serialize());
+  ExpectInvalid(PooledState(1, kMaxPools + 3).Serialize());
+}
+
 // Changes bytes and makes the checksum right again: what somebody could write who knows the layout.
 std::string Forged(std::string bytes, size_t at, const std::string& with) {
   bytes.replace(at, with.size(), with);
@@ -197,7 +227,8 @@ std::string BytesOf(T value) {
 
 // Offsets of the layout drawn in state.cc, for a first loss "mse" with the label "label".
 constexpr size_t kFormatAt = 4, kRevisionAt = 8, kLengthAt = 12, kCountAt = 48, kNameAt = 53,
-                 kFlagsAt = 62, kWeightAt = 63, kTypeAt = 71, kItemsAt = 72, kMinimumAt = 104;
+                 kFlagsAt = 62, kWeightAt = 63, kTypeAt = 71, kItemsAt = 72, kKindsAt = 104,
+                 kMinimumAt = 128;
 
 TEST(State, ForgedBytesAreRefusedWithoutHarm) {
   const std::string bytes = RandomState(1).Serialize();
@@ -221,6 +252,7 @@ TEST(State, ForgedBytesAreRefusedWithoutHarm) {
       {kWeightAt, BytesOf(std::numeric_limits<double>::infinity())},
       {kTypeAt, "\x03"},
       {kItemsAt, BytesOf(int64_t{-1})},
+      {kKindsAt, BytesOf(int64_t{-1})},
       {kMinimumAt, BytesOf(std::nan(""))},
       {kMinimumAt, BytesOf(-0.0)},
   };

@@ -6,6 +6,9 @@
 //     static constexpr int kOperands = 2;
 //     explicit Huber(const double* parameters);
 //     template <class D, class V> V Item(D d, V prediction, V target) const;
+//     // With gradients, of the operands whose bits are set: d item / d operand.
+//     static constexpr uint32_t kGradients = 1;
+//     template <int kOperand, class D, class V> V Gradient(D d, V prediction, V target) const;
 //   };
 //
 // A cheap one with two operands says `static constexpr bool kOnePass = true`: its items are added
@@ -155,6 +158,63 @@ void RunOnePass(const double* parameters, const float* const* operands, size_t n
   sum->measured_top = extent.zero ? sum->top : extent.top;
 }
 
+// One vector of the gradient of one operand.
+template <int kOperand, class Formula, class D, class T>
+HWY_INLINE void StoreGradient(const Formula& formula, D d, const T* const* operands, size_t i,
+                              const T* scales, T* gradient) {
+  using V = hn::Vec<D>;
+  const V a = hn::LoadU(d, operands[0] + i);
+  V derivative;
+  if constexpr (Formula::kOperands == 1) {
+    derivative = formula.template Gradient<kOperand>(d, a);
+  } else if constexpr (Formula::kOperands == 2) {
+    derivative = formula.template Gradient<kOperand>(d, a, hn::LoadU(d, operands[1] + i));
+  } else {
+    derivative = formula.template Gradient<kOperand>(d, a, hn::LoadU(d, operands[1] + i),
+                                                     hn::LoadU(d, operands[2] + i));
+  }
+  const V scale = hn::LoadU(d, scales + i);
+  const V scaled = CanonicalNan(d, hn::Mul(scale, derivative));
+  hn::StoreU(hn::IfThenZeroElse(hn::Eq(scale, hn::Zero(d)), scaled), d, gradient + i);
+}
+
+template <int kOperand, class Formula, class T>
+void RunGradientOf(const Formula& formula, const T* const* operands, size_t n, const T* scales,
+                   T* gradient) {
+  constexpr int kOperands = Formula::kOperands;
+  const hn::ScalableTag<T> d;
+  constexpr size_t kLanes = hn::MaxLanes(d);
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    StoreGradient<kOperand>(formula, d, operands, i, scales, gradient);
+  }
+  if (i == n) return;
+  HWY_ALIGN T padded[kOperands + 2][kLanes] = {};
+  const T* tail_operands[kOperands];
+  for (int o = 0; o < kOperands; ++o) {
+    std::memcpy(padded[o], operands[o] + i, (n - i) * sizeof(T));
+    tail_operands[o] = padded[o];
+  }
+  std::memcpy(padded[kOperands], scales + i, (n - i) * sizeof(T));
+  StoreGradient<kOperand>(formula, d, tail_operands, 0, padded[kOperands], padded[kOperands + 1]);
+  std::memcpy(gradient + i, padded[kOperands + 1], (n - i) * sizeof(T));
+}
+
+template <class Formula, class T>
+void RunElementwiseGradients(const double* parameters, const T* const* operands, size_t n,
+                             const T* scales, T* const* gradients) {
+  const Formula formula(parameters);
+  if constexpr ((Formula::kGradients & 1) != 0) {
+    if (gradients[0] != nullptr) RunGradientOf<0>(formula, operands, n, scales, gradients[0]);
+  }
+  if constexpr ((Formula::kGradients & 2) != 0) {
+    if (gradients[1] != nullptr) RunGradientOf<1>(formula, operands, n, scales, gradients[1]);
+  }
+  if constexpr ((Formula::kGradients & 4) != 0) {
+    if (gradients[2] != nullptr) RunGradientOf<2>(formula, operands, n, scales, gradients[2]);
+  }
+}
+
 // The kernels of a formula.
 template <template <class> class Formula>
 constexpr Kernels Elementwise() {
@@ -164,6 +224,11 @@ constexpr Kernels Elementwise() {
   if constexpr (requires { Formula<float>::kOnePass; }) {
     static_assert(Formula<float>::kOperands == 2 && PartsOf<Formula<float>>() == 1);
     kernels.elementwise.one_pass_f32 = RunOnePass<Formula<float>>;
+  }
+  if constexpr (requires { Formula<float>::kGradients; }) {
+    kernels.elementwise.gradient_f32 = RunElementwiseGradients<Formula<float>, float>;
+    kernels.elementwise.gradient_f64 = RunElementwiseGradients<Formula<double>, double>;
+    kernels.elementwise.gradients = Formula<float>::kGradients;
   }
   kernels.elementwise.operands = Formula<float>::kOperands;
   kernels.elementwise.parts = PartsOf<Formula<float>>();

@@ -1,6 +1,8 @@
 // The ordinary code around the kernels: operands of every type widened exactly, value rules,
 // weights, labels and places. The kernels here are plain loops, so that what is tested is the
 // driver; items_test of lib/losses tests the real ones.
+#include "lib/forms/forms.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,7 +13,6 @@
 #include <vector>
 
 #include "lib/base/status.h"
-#include "lib/forms/form.h"
 #include "lib/forms/operand_reader.h"
 #include "lib/forms/value_rule.h"
 
@@ -199,6 +200,7 @@ void ExpectValueRules() {
       {ValueRule::kUnitInterval, {0, T(-0.0), 1, T(0.5), kNan}, {kBelow, kAbove, kInf, -kInf}},
       {ValueRule::kZeroOrOne, {0, T(-0.0), 1}, {T(0.5), -1, kNan, kInf, kAbove}},
       {ValueRule::kPlusMinusOne, {1, -1}, {0, kNan, kAbove, 2}},
+      {ValueRule::kSimilarity, {1, -1, 0, -0.0}, {kNan, kAbove, 2, 0.5}},
       {ValueRule::kNonNegative, {0, T(-0.0), 5, kInf}, {kBelow, kNan, -kInf}},
       {ValueRule::kFiniteNonNegative,
        {0, T(-0.0), std::numeric_limits<T>::max()},
@@ -226,6 +228,33 @@ TEST(ValueRule, FirstInvalidAtEveryPlace) {
   ExpectValueRules<double>();
 }
 
+// Boxes that are right in every format, one of them spoilt at its third or fourth number.
+template <class T>
+void ExpectBoxRules() {
+  const T kNan = std::numeric_limits<T>::quiet_NaN();
+  constexpr size_t kBoxes = 37;
+  std::vector<T> values;
+  for (size_t i = 0; i < kBoxes; ++i) values.insert(values.end(), {1, T(0.5), 1, T(i)});
+  values[3] = kNan;
+  values[7] = T(0.5);
+  for (const ValueRule rule : {ValueRule::kBoxCorners, ValueRule::kBoxSizes}) {
+    const bool corners = rule == ValueRule::kBoxCorners;
+    for (size_t boxes = 2; boxes <= kBoxes; ++boxes) {
+      ASSERT_EQ(FirstInvalid(rule, values.data(), 4 * boxes), 4 * boxes);
+      for (size_t at = 4 * boxes - 2; at < 4 * boxes; ++at) {
+        std::vector<T> bad(values.begin(), values.begin() + static_cast<ptrdiff_t>(4 * boxes));
+        bad[at] =
+            corners ? std::nextafter(bad[at - 2], T(0)) : -std::numeric_limits<T>::denorm_min();
+        ASSERT_EQ(FirstInvalid(rule, bad.data(), bad.size()), at) << Describe(rule);
+      }
+    }
+  }
+}
+TEST(ValueRule, FirstInvalidBox) {
+  ExpectBoxRules<float>();
+  ExpectBoxRules<double>();
+}
+
 // Plain kernels: a + 10 b (times c); and of a row its label's prediction, or the weighted sum with
 // targets.
 void SumElements(const double*, const float* const* operands, size_t n, float* const* items) {
@@ -237,10 +266,10 @@ void SumElements(const double*, const float* const* operands, size_t n, float* c
     items[0][i] = (a + 10 * b) * c;
   }
 }
-void LabelRows(const double*, const RowBlock<float>& block, float* items) {
+void LabelRows(const double*, const RowBlock<float>& block, float* items, uint8_t*) {
   for (size_t row = 0; row < block.rows; ++row) {
     const auto label = static_cast<size_t>(block.labels[row]);
-    std::memcpy(items + row, block.predictions + row * block.classes + label, sizeof(float));
+    std::memcpy(items + row, block.operands[0] + row * block.width + label, sizeof(float));
     if (block.class_weights != nullptr) items[row] *= block.class_weights[label];
   }
 }
@@ -258,19 +287,20 @@ FormCall ElementCall(int64_t units) {
 // All items of a call, in runs of `step` units.
 absl::Status RunAll(const FormCall& call, int64_t step, std::vector<float>* items,
                     std::vector<float>* weights) {
-  Form<float> form(call);
-  items->assign(static_cast<size_t>(call.units * call.items_per_unit()), -1);
-  weights->clear();
-  for (int64_t first = 0; first < call.units;) {
-    const int64_t n = std::min({step, form.max_units(), call.units - first});
-    ItemBlock<float> block;
-    if (absl::Status s = form.Run(first, n, &block); !s.ok()) return s;
-    if (block.weights != nullptr)
-      weights->insert(weights->end(), block.weights, block.weights + block.n);
-    form.StoreItems(reinterpret_cast<std::byte*>(items->data()));
-    first += n;
-  }
-  return absl::OkStatus();
+  return WithForm<float>(call, [&](auto& form) -> absl::Status {
+    items->assign(static_cast<size_t>(call.units * call.items_per_unit()), -1);
+    weights->clear();
+    for (int64_t first = 0; first < call.units;) {
+      const int64_t n = std::min({step, form.max_units(), call.units - first});
+      ItemBlock<float> block;
+      if (absl::Status s = form.Run(first, n, &block); !s.ok()) return s;
+      if (block.weights != nullptr)
+        weights->insert(weights->end(), block.weights, block.weights + block.n);
+      form.StoreItems(reinterpret_cast<std::byte*>(items->data()));
+      first += n;
+    }
+    return absl::OkStatus();
+  });
 }
 
 std::vector<float> Range(size_t n) {
@@ -364,7 +394,7 @@ TEST(RowForm, PixelsAreRowsOfTheirClasses) {
     call.kernels.rows.f32 = LabelRows;
     call.units = 8;
     call.units_per_sample = 4;
-    call.classes = 3;
+    call.width = call.classes = 3;
     call.operands[0] = {"logits", logits.view(), ValueRule::kAny, false};
     call.labels = {"labels", labels.view(), ValueRule::kLabel, false};
     call.class_weight = {"class_weight", class_weights.view(), ValueRule::kAny, false};
@@ -395,13 +425,13 @@ TEST(RowForm, ClassWeightsInTheDenominatorAreThoseOfTheLabels) {
   call.loss = "test";
   call.kernels.rows.f32 = LabelRows;
   call.units = 3;
-  call.classes = 2;
+  call.width = call.classes = 2;
   call.operands[0] = {"logits", logits.view(), ValueRule::kAny, false};
   call.labels = {"labels", labels.view(), ValueRule::kLabel, false};
   call.ignore_index = 9;
   call.class_weight = {"class_weight", class_weights.view(), ValueRule::kAny, false};
   call.class_weight_in_denominator = true;
-  Form<float> form(call);
+  RowForm<float> form(call);
   ItemBlock<float> block;
   ASSERT_TRUE(form.Run(0, 3, &block).ok());
   ASSERT_NE(block.class_weights, nullptr);

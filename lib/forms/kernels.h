@@ -12,6 +12,10 @@
 
 #include "lib/accumulate/block_sum.h"
 #include "lib/accumulate/loss_sums.h"
+#include "lib/forms/classifier_kernels.h"
+#include "lib/forms/mask_kernels.h"
+#include "lib/forms/sequence_kernels.h"
+#include "lib/forms/whole_kernels.h"
 
 namespace lossd {
 
@@ -36,38 +40,125 @@ struct OnePassSum {
 using OnePassKernel = void (*)(const double* parameters, const float* const* operands, size_t n,
                                OnePassSum* sum);
 
+// gradients[o][i] = scales[i] * d formula / d operands[o][i], for every o whose gradients[o] is not
+// null; exactly 0 where the scale is. Only of operands whose bit is set in `gradients` below.
+template <class T>
+using ElementwiseGradientKernel = void (*)(const double* parameters, const T* const* operands,
+                                           size_t n, const T* scales, T* const* gradients);
+
 struct ElementwiseKernels {
   ElementwiseKernel<float> f32 = nullptr;
   ElementwiseKernel<double> f64 = nullptr;
   OnePassKernel one_pass_f32 = nullptr;  // for cheap formulas; null: there is none
   int operands = 0;
   int parts = 0;
+  ElementwiseGradientKernel<float> gradient_f32 = nullptr;  // null: no gradients
+  ElementwiseGradientKernel<double> gradient_f64 = nullptr;
+  uint32_t gradients = 0;  // bit o: there is a gradient of operand o
 };
 
-// Rows of classes, one after the other.
+// Rows, one after the other, each of one width: the classes of a distribution, the dimensions of an
+// embedding, the four numbers of a box. What a loss does not take is null.
 template <class T>
 struct RowBlock {
-  size_t rows;
-  size_t classes;
-  const T* predictions;    // [rows, classes]: logits, log_probs or probs
-  const T* targets;        // [rows, classes], or null
-  const int64_t* labels;   // [rows], each in [0, classes), or null
-  const T* class_weights;  // [classes], or null
+  size_t rows = 0;
+  size_t width = 0;
+  // [rows, width] each, in the order of the signature's inputs.
+  const T* operands[kMaxOperands] = {};
+  const int64_t* labels = nullptr;      // [rows]; each in [0, width), or in [0, table_rows)
+  const int64_t* label_rows = nullptr;  // [rows, width]
+  const T* row_targets = nullptr;       // [rows]: one value a row
+  const T* class_weights = nullptr;     // [width]
+  const T* table = nullptr;             // [table_rows, width]: a row a class, e.g. centers
+  size_t table_rows = 0;
+  double table_value = 0;  // what the TableKernel made of the table
 };
 
-// items[row], or items[row * classes + class] for a pointwise kernel.
+// items[row], or items[row * width + i] for a pointwise kernel. `kinds`, null unless the loss
+// counts kinds of items (LossRow::counts): the kind of each row, or LossSums::kNoKind.
 template <class T>
-using RowKernel = void (*)(const double* parameters, const RowBlock<T>& block, T* items);
+using RowKernel = void (*)(const double* parameters, const RowBlock<T>& block, T* items,
+                           uint8_t* kinds);
+
+// gradients[o][row * width + i] = scales[row] * d item / d operands[o][row * width + i], for every
+// o whose gradients[o] is not null; exactly 0 where the scale is. gradients[kTableGradient] takes
+// what a row adds to the gradient of the table's row of its label.
+template <class T>
+using RowGradientKernel = void (*)(const double* parameters, const RowBlock<T>& block,
+                                   const T* scales, T* const* gradients);
+inline constexpr int kTableGradient = kMaxOperands;
+// Gradients of one call, at most.
+inline constexpr int kMaxGradients = kMaxWholeOperands;
+static_assert(kMaxGradients > kTableGradient);
+
+// A number that the rows need of the table as a whole; taken once a call, of a block without rows.
+template <class T>
+using TableKernel = double (*)(const double* parameters, const RowBlock<T>& block);
+
+// Adds to rows [begin, end) of the table's gradient, of which the first lies at `gradient`, what
+// does not go by the label. label_scales[c]: the sum of the scales of the rows of label c, for all
+// c.
+template <class T>
+using TableFinishKernel = void (*)(const double* parameters, const RowBlock<T>& block,
+                                   const double* label_scales, size_t begin, size_t end,
+                                   T* gradient);
+
+template <class T>
+struct TableKernels {
+  TableKernel<T> value = nullptr;         // null: none is needed
+  TableFinishKernel<T> finish = nullptr;  // null: there is nothing to add
+};
 
 struct RowKernels {
   RowKernel<float> f32 = nullptr;
   RowKernel<double> f64 = nullptr;
+  RowGradientKernel<float> gradient_f32 = nullptr;  // null: no gradients
+  RowGradientKernel<double> gradient_f64 = nullptr;
+  uint32_t gradients = 0;  // bit o: there is a gradient of operand o, or of the table
+  TableKernels<float> table_f32;
+  TableKernels<double> table_f64;
+
+  // Those of a compute type.
+  template <class T>
+  constexpr RowKernel<T> Items() const {
+    if constexpr (sizeof(T) == 4) {
+      return f32;
+    } else {
+      return f64;
+    }
+  }
+  template <class T>
+  constexpr RowGradientKernel<T> Gradients() const {
+    if constexpr (sizeof(T) == 4) {
+      return gradient_f32;
+    } else {
+      return gradient_f64;
+    }
+  }
+  template <class T>
+  constexpr const TableKernels<T>& Table() const {
+    if constexpr (sizeof(T) == 4) {
+      return table_f32;
+    } else {
+      return table_f64;
+    }
+  }
 };
 
 // The kernels of one way to call a loss; one of them is set.
 struct Kernels {
   ElementwiseKernels elementwise;
   RowKernels rows;
+  MaskKernels masks;
+  SequenceKernels sequences;
+  WholeKernels whole;
+  ClassifierKernels classifier;
+
+  // Bit o: there is a gradient of operand o; bit kTableGradient: of the table.
+  constexpr uint32_t gradients() const {
+    return elementwise.gradients | rows.gradients | masks.gradients | sequences.gradients |
+           whole.gradients | classifier.gradients;
+  }
 };
 
 }  // namespace lossd

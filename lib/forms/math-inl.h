@@ -441,6 +441,43 @@ HWY_INLINE V LogCosh(D d, V x) {
   return hn::IfThenElse(hn::Lt(ax, hn::Set(d, C::kLogCoshHigh)), y, ax);
 }
 
+// ---- atan
+
+// atan(x) on the whole line; the sign of zero is kept. Beyond tan(pi/8) the angle pi/4 is taken
+// off, beyond tan(3 pi/8) pi/2: atan |x| = c + atan t, t = n / d, one division for all. 0.80 ulp;
+// 0.61.
+template <class D, class V>
+HWY_INLINE V Atan(D d, V x) {
+  using T = hn::TFromD<D>;
+  using C = MathConstants<T>;
+  const V one = hn::Set(d, T{1});
+  const V ax = hn::Abs(x);
+  const auto beyond_low = hn::Gt(ax, hn::Set(d, T(0.41421356237309503)));  // tan(pi/8)
+  const auto beyond_high = hn::Gt(ax, hn::Set(d, T(2.4142135623730949)));  // tan(3 pi/8)
+  const V sum = hn::Add(ax, one);
+  const V middle_n = hn::Sub(ax, one);
+  const V n =
+      hn::IfThenElse(beyond_high, hn::Set(d, T{-1}), hn::IfThenElse(beyond_low, middle_n, ax));
+  const V den = hn::IfThenElse(beyond_high, ax, hn::IfThenElse(beyond_low, sum, one));
+  const V t = hn::Div(n, den);
+  // What the roundings of ax + 1, ax - 1 and the quotient lost. Infinite ax makes it NaN, and needs
+  // none.
+  const auto middle = hn::AndNot(beyond_high, beyond_low);
+  const V den_lo = hn::IfThenElseZero(middle, hn::Sub(ax, hn::Sub(sum, one)));
+  const V n_lo = hn::IfThenElseZero(middle, hn::Sub(ax, hn::Add(middle_n, one)));
+  const V lost = hn::Add(hn::NegMulAdd(t, den, n), hn::NegMulAdd(t, den_lo, n_lo));
+  const V t_lo = hn::IfThenElseZero(hn::Lt(ax, hn::Set(d, C::kAtanHigh)), hn::Div(lost, den));
+  const V c = hn::IfThenElse(beyond_high, hn::Set(d, C::kHalfPi),
+                             hn::IfThenElseZero(middle, hn::Set(d, C::kHalfPi / 2)));
+  const V c_lo = hn::IfThenElse(beyond_high, hn::Set(d, C::kHalfPiRest),
+                                hn::IfThenElseZero(middle, hn::Set(d, C::kHalfPiRest / 2)));
+  const V z = hn::Mul(t, t);
+  const V tail = hn::MulAdd(hn::Mul(t, z), Polynomial<0>(d, z, C::kAtan), hn::Add(t_lo, c_lo));
+  const V rounded = hn::Add(c, t);
+  const V y = hn::Add(rounded, hn::Add(hn::Sub(t, hn::Sub(rounded, c)), tail));
+  return hn::Or(y, hn::And(x, hn::SignBit(d)));
+}
+
 // ---- pow
 
 // log(x) for a positive finite f64 in two parts, relative error 2^-63 or so: a power multiplies it

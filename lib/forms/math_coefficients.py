@@ -9,7 +9,7 @@ that of the rounded polynomial against the function, relative to what the weight
 
 import struct
 
-from mpmath import mp, mpf, matrix, lu_solve, log, exp, expm1, log1p, cosh, sqrt, atanh, cos, pi, floor
+from mpmath import (mp, mpf, matrix, lu_solve, log, exp, expm1, log1p, cosh, sqrt, atan, atanh, cos, pi, floor)
 
 mp.dps = 50
 
@@ -121,6 +121,14 @@ def atanh_tail5(z):
     return (atanh_tail(z) - mpf(2) / 3) / z
 
 
+def atan_tail(z):
+    """(atan(t) - t) / t^3 at z = t^2: -1/3 + z/5 - ..."""
+    if z < mpf('0.001'):
+        return sum((-1) ** (k + 1) * z ** k / (2 * k + 3) for k in range(14))
+    t = sqrt(z)
+    return (atan(t) - t) / t ** 3
+
+
 def log_cosh_tail(z):
     """(log cosh x - x^2/2) / x^4 at z = x^2: -1/12 + z/45 - ..."""
     if z < mpf('0.0001'):
@@ -170,6 +178,14 @@ def main():
     for bits, name, degree in ((24, 'f32', 5), (53, 'f64', 14)):
         c, e = fit(log_cosh_tail, weight, 0, 1, degree, bits)
         show(f'{name} kLogCosh', c, e, bits)
+    # atan(t) = t + t^3 p(t^2), relative, |t| <= tan(pi/8).
+    weight = lambda z: z * sqrt(z) / atan(sqrt(z)) if z else z
+    for bits, name, degree in ((24, 'f32', 4), (53, 'f64', 10)):
+        c, e = fit(atan_tail, weight, 0, mpf('0.17157289'), degree, bits)
+        show(f'{name} kAtan', c, e, bits)
+        hi, lo = split(pi / 2, bits, bits)
+        print(f'// {name}: pi/2 as a sum of two')
+        print('  ' + ', '.join(literal(c, bits) for c in (hi, lo)))
 
 
 if __name__ == '__main__':

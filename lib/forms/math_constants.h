@@ -59,6 +59,14 @@ struct MathConstants<float> {
   // (log cosh x - x^2/2) / x^4 in x^2, |x| <= 1, error 2^-27.0 of log cosh x.
   static constexpr float kLogCosh[] = {-0x1.555516p-4f, 0x1.6c02bcp-6f,   -0x1.b7f9d8p-8f,
                                        0x1.10f5d2p-9f,  -0x1.25d030p-11f, 0x1.7088e6p-14f};
+  // (atan(t) - t) / t^3 in t^2, |t| <= tan(pi/8), error 2^-30.4 of atan(t).
+  static constexpr float kAtan[] = {-0x1.55554ap-2f, 0x1.9991e2p-3f, -0x1.23b9a2p-3f,
+                                    0x1.b22454p-4f, -0x1.f2e58ap-5f};
+  // pi/2 as a sum of two.
+  static constexpr float kHalfPi = 0x1.921fb6p+0f;
+  static constexpr float kHalfPiRest = -0x1.777a5cp-25f;
+  // 1/x and what its rounding loses are normal numbers up to here; beyond, atan is pi/2.
+  static constexpr float kAtanHigh = 0x1p60f;
 };
 
 template <>
@@ -106,6 +114,14 @@ struct MathConstants<double> {
       -0x1.833d98ebdcc0cp-11, 0x1.0d0b1eb41d648p-12, -0x1.7d9f4a060a36dp-14, 0x1.12db5f6addc4bp-15,
       -0x1.8ff6f42eb27b9p-17, 0x1.22ca403f5f272p-18, -0x1.9ab0e2f709121p-20, 0x1.091052a268c97p-21,
       -0x1.19ef345d3b8a7p-23, 0x1.a3e0161e1b738p-26, -0x1.3be60068b9fc4p-29};
+  // Error 2^-59.4 of atan(t).
+  static constexpr double kAtan[] = {
+      -0x1.555555555553dp-2, 0x1.9999999995868p-3, -0x1.24924922ad499p-3, 0x1.c71c70e605433p-4,
+      -0x1.745cf8db43932p-4, 0x1.3b111909ab1bbp-4, -0x1.10ebb7984b033p-4, 0x1.df0f43d8d2047p-5,
+      -0x1.9cd2a7ff61a20p-5, 0x1.37d58e99607f6p-5, -0x1.256a6ba4a1ae7p-6};
+  static constexpr double kHalfPi = 0x1.921fb54442d18p+0;
+  static constexpr double kHalfPiRest = 0x1.1a62633145c07p-54;
+  static constexpr double kAtanHigh = 0x1p500;
   // The same in two steps for a logarithm of 64 bits: ((that) - 2/3) / s^2 in s^2, error 2^-75.6 of
   // the logarithm.
   static constexpr double kTwoThirds = 0x1.5555555555555p-1;

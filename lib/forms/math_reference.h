@@ -24,6 +24,7 @@ enum MathFunction {
   kSigmoid,
   kLogCosh,
   kPow,
+  kAtan,
   kMathFunctions
 };
 
@@ -79,6 +80,9 @@ class Reference {
         break;
       case kLogCosh:
         LogCosh(std::abs(x));
+        break;
+      case kAtan:
+        mpfr_atan(value_, x_, MPFR_RNDN);
         break;
       case kPow:
         mpfr_set_d(t_, y, MPFR_RNDN);

@@ -54,6 +54,7 @@ HWY_INLINE V Apply(D d, V x, V y) {
   if constexpr (kFunction == kSoftplus) return Softplus(d, x);
   if constexpr (kFunction == kSigmoid) return Sigmoid(d, x);
   if constexpr (kFunction == kLogCosh) return LogCosh(d, x);
+  if constexpr (kFunction == kAtan) return Atan(d, x);
   if constexpr (kFunction == kPow) return Pow(d, x, y);
 }
 
@@ -88,6 +89,8 @@ void Dispatch(MathFunction function, const T* x, const T* y, size_t n, T* out) {
       return Loop<kSigmoid>(x, y, n, out);
     case kLogCosh:
       return Loop<kLogCosh>(x, y, n, out);
+    case kAtan:
+      return Loop<kAtan>(x, y, n, out);
     case kPow:
       return Loop<kPow>(x, y, n, out);
     case kMathFunctions:
@@ -140,6 +143,7 @@ constexpr FunctionTraits kTraits[kMathFunctions] = {
     {"sigmoid", 0.9, 0.75, 0x803aa6fa85d94de4, 0x9341344eec1dc69c, -20, 20, 2.1},
     {"log_cosh", 1.15, 1.15, 0x0e8d6ed3ada1e9ea, 0x7d22d0ef0ae3a42a, -3, 3, 1},
     {"pow", 0.51, 0.95, 0xc79da585be4022ee, 0x2c36140dcb2a086f, 0, 2, 1},
+    {"atan", 0.85, 0.65, 0x7f3abb9b8b6ea664, 0x27de3c4f5490a348, -4, 4, 1},
 };
 
 // The kernels of each target that was built and runs here.

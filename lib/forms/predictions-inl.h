@@ -1,5 +1,8 @@
 // Predictions of classes as they come: logits, log_probs or probs. Each gives -log p of the classes
 // of a row, for a vector of them and for one, and the vector and the scalar have the same bits.
+//
+// Each also gives the gradient of sum_j t_j (-log p_j), times `scale`: `target(d, i, count)` is the
+// vector of t_i, t_{i+1}, ..., `total` the sum of all. A class whose t_j is 0 has no term.
 #if defined(LOSSD_LIB_FORMS_PREDICTIONS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_LIB_FORMS_PREDICTIONS_INL_H_
 #undef LOSSD_LIB_FORMS_PREDICTIONS_INL_H_
@@ -7,12 +10,26 @@
 #define LOSSD_LIB_FORMS_PREDICTIONS_INL_H_
 #endif
 
+#include <limits>
+
 #include "hwy/highway.h"
 #include "lib/forms/math-inl.h"
 #include "lib/forms/rowwise-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
+
+// factor * value, and 0 where the factor is: 0 log 0 = 0.
+template <class D, class V>
+HWY_INLINE V MaskedMul(D d, V factor, V value) {
+  return hn::IfThenZeroElse(hn::Eq(factor, hn::Zero(d)), hn::Mul(factor, value));
+}
+
+// The same of a quotient.
+template <class D, class V>
+HWY_INLINE V MaskedDiv(D d, V factor, V value) {
+  return hn::IfThenZeroElse(hn::Eq(factor, hn::Zero(d)), hn::Div(factor, value));
+}
 
 // -log p_j = (max - x_j) + log1p(...): both terms are at least 0.
 template <class T>
@@ -27,6 +44,31 @@ struct LogitsRow {
   HWY_INLINE V NegLog(D d, V x) const {
     return hn::Add(hn::Sub(hn::Set(d, sum.max), x), hn::Set(d, log_total));
   }
+  // Lanes beyond the row may hold anything up to the largest logit.
+  template <class D, class V>
+  HWY_INLINE V Probability(D d, V x) const {
+    const V e = ExpNonPositive(d, hn::Sub(x, hn::Set(d, sum.max)));
+    return hn::Div(e, hn::Set(d, sum.Valid() ? sum.Total() : QuietNan<T>()));
+  }
+  // total p_j - t_j; as -total (1 - p_j) + (total - t_j) where p_j is near 1, so that a class that
+  // has all of the target keeps its digits.
+  template <class Target>
+  void Gradient(const T* x, size_t width, T total, const Target& target, T scale,
+                T* gradient) const {
+    StoreRow<T>(width, gradient, [&](auto d, size_t i, size_t count) HWY_ATTR {
+      const auto v = LoadClasses(d, x + i, count, -std::numeric_limits<T>::infinity());
+      const auto totals = hn::Set(d, total);
+      const auto t = target(d, i, count);
+      const auto p = Probability(d, v);
+      auto slope = hn::MulSub(totals, p, t);
+      const auto likely = hn::Gt(p, hn::Set(d, T(0.5)));
+      if (HWY_UNLIKELY(!hn::AllFalse(d, likely))) {
+        const auto wrong = Expm1(d, hn::Sub(hn::Zero(d), NegLog(d, v)));
+        slope = hn::IfThenElse(likely, hn::MulAdd(totals, wrong, hn::Sub(totals, t)), slope);
+      }
+      return hn::Mul(slope, hn::Set(d, scale));
+    });
+  }
 };
 
 template <class T>
@@ -35,6 +77,12 @@ struct LogProbsRow {
   template <class D, class V>
   HWY_INLINE V NegLog(D d, V x) const {
     return hn::Sub(hn::Zero(d), x);
+  }
+  template <class Target>
+  void Gradient(const T*, size_t width, T, const Target& target, T scale, T* gradient) const {
+    StoreRow<T>(width, gradient, [&](auto d, size_t i, size_t count) HWY_ATTR {
+      return MaskedMul(d, target(d, i, count), hn::Set(d, -scale));
+    });
   }
 };
 
@@ -45,6 +93,13 @@ struct ProbsRow {
   HWY_INLINE V NegLog(D d, V x) const {
     return hn::Sub(hn::Zero(d), Log(d, x));
   }
+  template <class Target>
+  void Gradient(const T* x, size_t width, T, const Target& target, T scale, T* gradient) const {
+    StoreRow<T>(width, gradient, [&](auto d, size_t i, size_t count) HWY_ATTR {
+      const auto slope = MaskedDiv(d, target(d, i, count), LoadClasses(d, x + i, count, T(1)));
+      return MaskedMul(d, slope, hn::Set(d, -scale));
+    });
+  }
 };
 
 // -log p of one class.
@@ -52,12 +107,6 @@ template <class T, class Prediction>
 HWY_INLINE T ScalarNegLog(const Prediction& prediction, T x) {
   const hn::CappedTag<T, 1> d;
   return hn::GetLane(prediction.NegLog(d, hn::Set(d, x)));
-}
-
-// factor * value, and 0 where the factor is: 0 log 0 = 0.
-template <class D, class V>
-HWY_INLINE V MaskedMul(D d, V factor, V value) {
-  return hn::IfThenZeroElse(hn::Eq(factor, hn::Zero(d)), hn::Mul(factor, value));
 }
 
 }  // namespace lossd::HWY_NAMESPACE

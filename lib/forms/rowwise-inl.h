@@ -6,7 +6,13 @@
 //   template <class T> struct CrossEntropy {
 //     CrossEntropy(const double* parameters, const RowBlock<T>& block);
 //     T Row(const RowBlock<T>& block, size_t row) const;
+//     // With gradients, of the operands whose bits are set: scale * d item / d operand.
+//     static constexpr uint32_t kGradients = 1;
+//     void Gradient(const RowBlock<T>& block, size_t row, T scale, T* const* gradients) const;
 //   };
+//
+// One that counts kinds of items has `T Row(block, row, uint8_t* kind) const`. One with a table may
+// have static members TableValue and FinishTable, a TableKernel and a TableFinishKernel.
 //
 // The layout of every sum over classes is part of the arithmetic: chunks of 4,096 classes, combined
 // in class order; in a chunk 32 virtual lanes (class mod 32), added up in groups of 8 steps; then
@@ -108,6 +114,15 @@ HWY_INLINE hn::Vec<D> LoadClasses(D d, const T* p, size_t count, T fill) {
   std::memcpy(padded, p, count * sizeof(T));
   return hn::Load(d, padded);
 #endif
+}
+
+// The lane of a class in the vector of classes i, i + 1, ..., if it is one of them.
+template <class D>
+HWY_INLINE hn::Mask<D> IsClass(D d, size_t i, size_t class_index) {
+  using T = hn::TFromD<D>;
+  const size_t lane = class_index - i;  // wraps around for a class before i
+  const T place = lane < kVectorLanes<T> ? static_cast<T>(lane) : T(-1);
+  return hn::Eq(hn::Iota(d, T(0)), hn::Set(d, place));
 }
 
 // Sum over the classes [0, n), n <= kClassChunk, in the fixed layout. terms(d, i, count, out) puts
@@ -304,12 +319,65 @@ HWY_INLINE LogSumExp<T> LogSumExpRow(const T* x, size_t classes) {
   return result;
 }
 
+// Makes every NaN of an array the canonical one.
+template <class T>
+void CanonicaliseNans(T* values, size_t n) {
+  for (size_t i = 0; i < n; ++i) values[i] = values[i] == values[i] ? values[i] : QuietNan<T>();
+}
+
 template <class Formula, class T>
-void RunRows(const double* parameters, const RowBlock<T>& block, T* items) {
+void RunRows(const double* parameters, const RowBlock<T>& block, T* items, uint8_t* kinds) {
   const Formula formula(parameters, block);
   for (size_t row = 0; row < block.rows; ++row) {
-    const T item = formula.Row(block, row);
-    items[row] = item == item ? item : QuietNan<T>();
+    if constexpr (requires { formula.Row(block, row, kinds); }) {
+      items[row] = formula.Row(block, row, kinds + row);
+    } else {
+      items[row] = formula.Row(block, row);
+    }
+  }
+  CanonicaliseNans(items, block.rows);
+}
+
+template <class Formula, class T>
+void RunRowGradients(const double* parameters, const RowBlock<T>& block, const T* scales,
+                     T* const* gradients) {
+  const Formula formula(parameters, block);
+  for (size_t row = 0; row < block.rows; ++row) {
+    if (scales[row] != T(0)) {
+      formula.Gradient(block, row, scales[row], gradients);
+    } else {
+      for (int o = 0; o <= kTableGradient; ++o) {
+        if (gradients[o] != nullptr)
+          std::memset(gradients[o] + row * block.width, 0, block.width * sizeof(T));
+      }
+    }
+  }
+  for (int o = 0; o <= kTableGradient; ++o) {
+    if (gradients[o] != nullptr) CanonicaliseNans(gradients[o], block.rows * block.width);
+  }
+}
+
+template <class Formula, class T>
+void FinishTable(const double* parameters, const RowBlock<T>& block, const double* label_scales,
+                 size_t begin, size_t end, T* gradient) {
+  Formula::FinishTable(parameters, block, label_scales, begin, end, gradient);
+  CanonicaliseNans(gradient, (end - begin) * block.width);
+}
+
+template <class Formula, class T>
+constexpr TableKernels<T> TableKernelsOf() {
+  TableKernels<T> kernels;
+  if constexpr (requires { Formula::TableValue; }) kernels.value = Formula::TableValue;
+  if constexpr (requires { Formula::FinishTable; }) kernels.finish = FinishTable<Formula, T>;
+  return kernels;
+}
+
+template <template <class> class Formula>
+constexpr void AddRowGradients(RowKernels* kernels) {
+  if constexpr (requires { Formula<float>::kGradients; }) {
+    kernels->gradient_f32 = RunRowGradients<Formula<float>, float>;
+    kernels->gradient_f64 = RunRowGradients<Formula<double>, double>;
+    kernels->gradients = Formula<float>::kGradients;
   }
 }
 
@@ -319,26 +387,71 @@ constexpr Kernels Rowwise() {
   Kernels kernels;
   kernels.rows.f32 = RunRows<Formula<float>, float>;
   kernels.rows.f64 = RunRows<Formula<double>, double>;
+  AddRowGradients<Formula>(&kernels.rows);
+  kernels.rows.table_f32 = TableKernelsOf<Formula<float>, float>();
+  kernels.rows.table_f64 = TableKernelsOf<Formula<double>, double>();
   return kernels;
 }
 
-// The same for a formula with one item a class: it has `void Row(block, row, T* items) const`.
-template <class Formula, class T>
-void RunPointwiseRows(const double* parameters, const RowBlock<T>& block, T* items) {
+// The vectors of a row of items or gradients: store(v, i, count) puts `count` lanes at values[i].
+template <class T>
+auto RowStore(T* values) {
+  return [values](auto v, size_t i, size_t count) HWY_ATTR {
+    const hn::ScalableTag<T> d;
+    if (count >= kVectorLanes<T>) {
+      hn::StoreU(v, d, values + i);
+    } else {
+      HWY_ALIGN T padded[kVectorLanes<T>];
+      hn::Store(v, d, padded);
+      std::memcpy(values + i, padded, count * sizeof(T));
+    }
+  };
+}
+
+// values[i] = term(d, i, count), the vector of classes i, i + 1, ..., for all classes of a row.
+template <class T, class Term>
+HWY_INLINE void StoreRow(size_t width, T* values, const Term& term) {
   const hn::ScalableTag<T> d;
+  const auto store = RowStore(values);
+  for (size_t i = 0; i < width; i += kVectorLanes<T>) {
+    const size_t count = HWY_MIN(width - i, kVectorLanes<T>);
+    store(term(d, i, count), i, count);
+  }
+}
+
+// The same for a formula with one item a class: it has `void Row(block, row, store) const`, and its
+// gradients' scales, one an item, are scales[row * width + i]:
+// `void Gradient(block, row, const T* scales, T* const* gradients) const`.
+template <class Formula, class T>
+void RunPointwiseRows(const double* parameters, const RowBlock<T>& block, T* items, uint8_t*) {
   const Formula formula(parameters, block);
   for (size_t row = 0; row < block.rows; ++row) {
-    T* row_items = items + row * block.classes;
-    formula.Row(block, row, [&](auto v, size_t i, size_t count) HWY_ATTR {
-      const auto item = hn::IfThenElse(hn::Eq(v, v), v, hn::Set(d, QuietNan<T>()));
-      if (count >= kVectorLanes<T>) {
-        hn::StoreU(item, d, row_items + i);
-      } else {
-        HWY_ALIGN T padded[kVectorLanes<T>];
-        hn::Store(item, d, padded);
-        std::memcpy(row_items + i, padded, count * sizeof(T));
+    formula.Row(block, row, RowStore(items + row * block.width));
+  }
+  CanonicaliseNans(items, block.rows * block.width);
+}
+
+// A row without a scale gives zeros. In another one the formula leaves out the items whose scale is
+// 0: an input of theirs may still be part of other items, as a logit is.
+template <class Formula, class T>
+void RunPointwiseGradients(const double* parameters, const RowBlock<T>& block, const T* scales,
+                           T* const* gradients) {
+  const Formula formula(parameters, block);
+  for (size_t row = 0; row < block.rows; ++row) {
+    const T* row_scales = scales + row * block.width;
+    size_t zeros = 0;
+    while (zeros < block.width && row_scales[zeros] == T(0)) ++zeros;
+    if (zeros < block.width) {
+      formula.Gradient(block, row, row_scales, gradients);
+    } else {
+      for (int o = 0; o < kMaxOperands; ++o) {
+        if (gradients[o] != nullptr)
+          std::memset(gradients[o] + row * block.width, 0, block.width * sizeof(T));
       }
-    });
+    }
+  }
+  for (int o = 0; o < kMaxOperands; ++o) {
+    if (gradients[o] != nullptr) CanonicaliseNans(gradients[o], block.rows * block.width);
   }
 }
 
@@ -347,6 +460,11 @@ constexpr Kernels PointwiseRows() {
   Kernels kernels;
   kernels.rows.f32 = RunPointwiseRows<Formula<float>, float>;
   kernels.rows.f64 = RunPointwiseRows<Formula<double>, double>;
+  if constexpr (requires { Formula<float>::kGradients; }) {
+    kernels.rows.gradient_f32 = RunPointwiseGradients<Formula<float>, float>;
+    kernels.rows.gradient_f64 = RunPointwiseGradients<Formula<double>, double>;
+    kernels.rows.gradients = Formula<float>::kGradients;
+  }
   return kernels;
 }
 

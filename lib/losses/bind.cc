@@ -1,12 +1,18 @@
 #include "lib/losses/bind.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "lib/base/status.h"
+#include "lib/forms/box_format.h"
+#include "lib/forms/shared_table.h"
+#include "lib/losses/bind_whole.h"
 
 namespace lossd {
 namespace {
@@ -140,9 +146,36 @@ class ShapeChecker {
       case ShapeRule::kClasses:
         return Agree(input, tensor, shape, 2, Shape::kMaxRank);
       case ShapeRule::kRows:
+      case ShapeRule::kEmbeddings:
+        return Agree(input, tensor, shape, 2, 2);
+      case ShapeRule::kBoxes:
+        if (shape.rank() != 2 || shape[1] != 4) return ShapeError(spec_, tensor, "[N,4]", shape);
         return Agree(input, tensor, shape, 2, 2);
       case ShapeRule::kPositions:
+      case ShapeRule::kRowValues:
         return Expect(tensor, main_->Without(1), shape);
+      case ShapeRule::kLabelRows:
+        return Expect(tensor, *main_, shape);
+      case ShapeRule::kTable:
+        return CheckTable(tensor, shape);
+      case ShapeRule::kFrames:
+        return CheckFrames(tensor, shape);
+      case ShapeRule::kSequences:
+        if (shape.rank() == 2 && shape[0] == (*main_)[0]) return absl::OkStatus();
+        return ShapeError(spec_, tensor, std::string("[") + std::to_string((*main_)[0]) + ",S]",
+                          shape);
+      case ShapeRule::kInputLengths:
+      case ShapeRule::kLabelLengths:
+        return Expect(tensor, Shape{(*main_)[0]}, shape);
+      case ShapeRule::kTableVector:
+        return Expect(tensor, Shape{table_rows_}, shape);
+      case ShapeRule::kHead:
+        if (absl::Status s = CheckHead(spec_, tensor, shape, main_); !s.ok()) return s;
+        if (!main_.has_value()) main_ = shape;
+        return absl::OkStatus();
+      case ShapeRule::kHeadBoxes:
+        if (shape.rank() == 2 && shape[1] == 6) return absl::OkStatus();
+        return ShapeError(spec_, tensor, "[M,6]", shape);
       case ShapeRule::kClassVector:
         return Expect(tensor, Shape{(*main_)[1]}, shape);
       case ShapeRule::kLastDimension:
@@ -151,8 +184,10 @@ class ShapeChecker {
     return absl::OkStatus();
   }
 
-  // That of the first input, which always is one of elements, classes or rows.
+  // That of the first input, which always is an operand.
   const Shape& main() const { return *main_; }
+  // Rows of the table; 0 without one.
+  int64_t table_rows() const { return table_rows_; }
 
  private:
   absl::Status Agree(const Input& input, std::string_view tensor, const Shape& shape,
@@ -162,10 +197,33 @@ class ShapeChecker {
       return ShapeError(spec_, tensor, Describe(input.shape), shape);
     }
     if (input.shape != ShapeRule::kElements && shape[1] < 1) {
-      return ShapeError(spec_, tensor, std::string(Describe(input.shape)) + " with C of at least 1",
+      const char* axis = input.shape == ShapeRule::kEmbeddings ? "D" : "C";
+      return ShapeError(spec_, tensor,
+                        std::string(Describe(input.shape)) + " with " + axis + " of at least 1",
                         shape);
     }
     main_ = shape;
+    return absl::OkStatus();
+  }
+
+  // The main shape is [N,T,C], whichever comes first in memory.
+  absl::Status CheckFrames(std::string_view tensor, const Shape& shape) {
+    const bool time_major = spec_.parameters[kSequenceTimeMajor] != 0;
+    if (shape.rank() != 3 || shape[2] < 1) {
+      return ShapeError(spec_, tensor,
+                        std::string(time_major ? "[T,N,C]" : "[N,T,C]") + " with C of at least 1",
+                        shape);
+    }
+    main_ = time_major ? Shape{shape[1], shape[0], shape[2]} : shape;
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckTable(std::string_view tensor, const Shape& shape) {
+    const int64_t width = (*main_)[1];
+    if (shape.rank() != 2 || shape[1] != width || shape[0] < 1) {
+      return ShapeError(spec_, tensor, absl::StrCat("[C,", width, "] with C of at least 1"), shape);
+    }
+    table_rows_ = shape[0];
     return absl::OkStatus();
   }
 
@@ -176,6 +234,7 @@ class ShapeChecker {
 
   const LossSpec& spec_;
   std::optional<Shape> main_;
+  int64_t table_rows_ = 0;
 };
 
 absl::Status CheckUnusedParameters(const LossSpec& spec, const Signature& signature) {
@@ -205,12 +264,58 @@ bool WantsFloat64(TypeRule rule, DataType type) {
          (rule == TypeRule::kAny && (type == DataType::kInt32 || type == DataType::kInt64));
 }
 
+// Where an input stands in the call.
+Operand* PlaceOf(ShapeRule shape, int slot, FormCall* call) {
+  switch (shape) {
+    case ShapeRule::kElements:
+    case ShapeRule::kClasses:
+    case ShapeRule::kRows:
+    case ShapeRule::kEmbeddings:
+    case ShapeRule::kBoxes:
+    case ShapeRule::kFrames:
+    case ShapeRule::kLastDimension:
+      return &call->operands[static_cast<size_t>(slot)];
+    case ShapeRule::kPositions:
+      return &call->labels;
+    case ShapeRule::kLabelRows:
+      return &call->label_rows;
+    case ShapeRule::kRowValues:
+      return &call->row_targets;
+    case ShapeRule::kClassVector:
+    case ShapeRule::kTableVector:
+      return &call->class_weight;
+    case ShapeRule::kTable:
+      return &call->table;
+    case ShapeRule::kSequences:
+      return &call->sequence.labels;
+    case ShapeRule::kInputLengths:
+      return &call->sequence.input_lengths;
+    case ShapeRule::kLabelLengths:
+      return &call->sequence.label_lengths;
+    case ShapeRule::kHead:
+    case ShapeRule::kHeadBoxes:
+      break;  // of whole-batch losses
+  }
+  return nullptr;
+}
+
+// What the values must be: of a box it depends on its format.
+ValueRule RuleOf(const Input& input, const LossSpec& spec) {
+  if (input.values != ValueRule::kBox) return input.values;
+  constexpr auto kCorners = static_cast<double>(BoxFormat::kXyxy);
+  return ParameterOr(spec, "format", kCorners) == kCorners ? ValueRule::kBoxCorners
+                                                           : ValueRule::kBoxSizes;
+}
+
 absl::Status PlaceOperands(const LossSpec& spec, const NamedTensors& inputs, ShapeChecker* shapes,
                            BoundLoss* bound) {
-  int next = 0;
-  for (const Input& input : bound->signature->inputs) {
+  for (int i = 0; i < bound->signature->inputs.size; ++i) {
+    const Input& input = bound->signature->inputs[i];
     Operand operand;
-    operand.values = input.values;
+    operand.input = i;
+    operand.values = RuleOf(input, spec);
+    if (bound->signature->target_values != nullptr && std::string_view(input.name) == "targets")
+      operand.values = bound->signature->target_values(spec.parameters.data());
     const std::string_view tensor = TensorOf(spec, inputs, input.name);
     if (!tensor.empty()) {
       operand.name = std::string(tensor);
@@ -220,24 +325,60 @@ absl::Status PlaceOperands(const LossSpec& spec, const NamedTensors& inputs, Sha
       if (absl::Status s = shapes->Check(input, tensor, view.shape()); !s.ok()) return s;
       if (WantsFloat64(input.type, view.dtype())) bound->compute_type = DataType::kFloat64;
     }
-    switch (input.shape) {
-      case ShapeRule::kElements:
-      case ShapeRule::kClasses:
-      case ShapeRule::kRows:
-        bound->call.operands[next++] = std::move(operand);
-        break;
-      case ShapeRule::kLastDimension:
-        operand.repeats = true;
-        bound->call.operands[next++] = std::move(operand);
-        break;
-      case ShapeRule::kPositions:
-        bound->call.labels = std::move(operand);
-        break;
-      case ShapeRule::kClassVector:
-        bound->call.class_weight = std::move(operand);
-        break;
+    operand.repeats = input.shape == ShapeRule::kLastDimension;
+    if (bound->signature->kernels.whole.f32 != nullptr) {
+      bound->call.whole.push_back(std::move(operand));
+      continue;
     }
+    *PlaceOf(input.shape, SlotOf(*bound->signature, i), &bound->call) = std::move(operand);
   }
+  return absl::OkStatus();
+}
+
+// The sizes of a call over the frames [N,T,C].
+absl::Status BindSequences(const LossSpec& spec, const Shape& frames, BoundLoss* bound) {
+  FormCall& call = bound->call;
+  call.width = frames[1] * frames[2];
+  call.classes = frames[2];
+  call.sequence.frames = frames[1];
+  call.units = frames[0];
+  call.units_per_sample = 1;
+  bound->item_shape = Shape{frames[0]};
+  if (spec.parameters[kSequenceBlank] < static_cast<double>(call.classes)) return absl::OkStatus();
+  return InvalidArgument(
+      "INVALID_PARAMETER",
+      spec.path + "." + spec.row->name + "." + spec.row->parameters[kSequenceBlank].name,
+      std::string(spec.row->name) +
+          ": the blank must be a class, below C = " + std::to_string(call.classes) + ", got " +
+          std::to_string(static_cast<int64_t>(spec.parameters[kSequenceBlank])));
+}
+
+// A mask of one class has targets, one of more has labels. Its unit is a sample; pooled, a
+// position.
+absl::Status BindMask(const LossSpec& spec, const Shape& main, BoundLoss* bound) {
+  FormCall& call = bound->call;
+  call.label_rows = std::exchange(call.labels, Operand());
+  call.classes = call.label_rows.view ? main[1] : 1;
+  call.units = main[0];
+  call.units_per_sample = 1;
+  call.width = main[0] > 0 ? main.elements() / main[0] : call.classes;
+  bound->item_shape = Shape{main[0]};
+  const std::string& tensor = call.operands[0].name;
+  if (call.classes > kMaxMaskClasses) {
+    return ResourceExhausted("TOO_MANY_CLASSES", InputPath(tensor) + ".shape",
+                             std::string(spec.row->name) + ": at most " +
+                                 std::to_string(kMaxMaskClasses) + " classes, got " +
+                                 std::to_string(call.classes));
+  }
+  if (main[0] > 0 && main.elements() == 0)
+    return ShapeError(spec, tensor, "a position a sample at least", main);
+  if (!call.kernels.masks.pooled) return absl::OkStatus();
+
+  bound->position_shape = call.label_rows.view ? main.Without(1) : main;
+  call.units = bound->position_shape.elements();
+  call.units_per_sample = main[0] > 0 ? call.units / main[0] : 1;
+  call.width = call.classes;
+  bound->item_shape = Shape();
   return absl::OkStatus();
 }
 
@@ -247,10 +388,17 @@ absl::Status BindSampleWeight(const LossSpec& spec, const NamedTensors& inputs, 
   if (tensor.empty()) return absl::OkStatus();
   const TensorView& view = inputs.find(tensor)->second;
   if (absl::Status s = CheckType(spec, tensor, TypeRule::kTarget, view.dtype()); !s.ok()) return s;
-  const bool item_shaped = view.shape() == bound->item_shape;
-  if (!item_shaped && !(view.shape() == Shape{samples})) {
+  const Shape& shape = bound->counted_shape();
+  const bool item_shaped = view.shape() == shape;
+  if (!item_shaped && bound->signature->item == ItemKind::kBatch) {
     return ShapeError(spec, tensor,
-                      Shape{samples}.ToString() + " or " + bound->item_shape.ToString(),
+                      bound->item_shape.ToString() +
+                          ", the weight of the batch, for a sample has none here; bind another "
+                          "tensor in inputs as sample_weight",
+                      view.shape());
+  }
+  if (!item_shaped && !(view.shape() == Shape{samples})) {
+    return ShapeError(spec, tensor, Shape{samples}.ToString() + " or " + shape.ToString(),
                       view.shape());
   }
   bound->call.sample_weight = {std::string(tensor), view, ValueRule::kFiniteNonNegative, false};
@@ -262,9 +410,10 @@ absl::Status BindSampleWeight(const LossSpec& spec, const NamedTensors& inputs, 
 
 FormCall BoundLoss::ItemCall(const LossSums& sums) const {
   FormCall items = call;
-  if (pooled) {
+  if (pooled && !pools_positions()) {
     items.kernels = signature->kernels;
-    signature->pooling.resolve(sums, items.parameters.data());
+    if (signature->pooling.resolve != nullptr)
+      signature->pooling.resolve(sums, items.parameters.data());
   }
   return items;
 }
@@ -286,9 +435,11 @@ absl::StatusOr<BoundLoss> Bind(const LossSpec& spec, const NamedTensors& inputs)
 
   const Shape& main = shapes.main();
   bound.samples = main[0];
-  const bool rowwise = bound.signature->kernels.rows.f32 != nullptr;
+  const Kernels& kernels = bound.signature->kernels;
+  const bool rowwise = kernels.rows.f32 != nullptr || kernels.classifier.f32 != nullptr;
   call.pointwise = ParameterOr(spec, "pointwise", 0) != 0;
-  if (const int index = FindParameter(*spec.row, "ignore_index"); index >= 0) {
+  if (const int index = FindParameter(*spec.row, "ignore_index");
+      index >= 0 && !std::isnan(spec.parameters[index])) {
     call.ignore_index = static_cast<int64_t>(spec.parameters[index]);
   }
   call.class_weight_in_denominator = bound.signature->class_weight_in_denominator;
@@ -297,12 +448,41 @@ absl::StatusOr<BoundLoss> Bind(const LossSpec& spec, const NamedTensors& inputs)
   call.kernels = bound.pooled     ? bound.signature->pooling.kernels
                  : call.pointwise ? bound.signature->pointwise_kernels
                                   : bound.signature->kernels;
-  call.classes = rowwise ? main[1] : 1;
+  call.counts_kinds = spec.row->counts.size > 0;
+  call.width = rowwise ? main[1] : 1;
+  call.classes = shapes.table_rows() > 0 ? shapes.table_rows() : call.width;
+  bound.wants_update = spec.row->update_parameter != nullptr &&
+                       ParameterOr(spec, spec.row->update_parameter, 0) != 0;
+  if (call.table.view) call.shared_table = std::make_shared<SharedTable>();
+  if (kernels.classifier.f32 != nullptr) call.label_check = std::make_shared<LabelCheck>();
   bound.item_shape = rowwise && !call.pointwise ? main.Without(1) : main;
   call.units = rowwise ? main.Without(1).elements() : main.elements();
   call.units_per_sample = main[0] > 0 ? call.units / main[0] : 1;
+  if (bound.signature->kernels.sequences.f32.advance != nullptr) {
+    if (absl::Status s = BindSequences(spec, main, &bound); !s.ok()) return s;
+  }
+  if (bound.signature->kernels.whole.f32 != nullptr) {
+    if (absl::Status s = BindWhole(spec, main, &bound); !s.ok()) return s;
+  }
+  if (bound.signature->kernels.masks.loss != nullptr) {
+    if (absl::Status s = BindMask(spec, main, &bound); !s.ok()) return s;
+  }
   if (absl::Status s = BindSampleWeight(spec, inputs, main[0], &bound); !s.ok()) return s;
   return bound;
+}
+
+std::vector<GradientSlot> GradientSlots(const BoundLoss& loss) {
+  std::vector<GradientSlot> slots;
+  for (int i = 0; i < loss.signature->inputs.size; ++i) {
+    if (!HasGradient(*loss.signature, i)) continue;
+    const int slot = SlotOf(*loss.signature, i);
+    const size_t index = static_cast<size_t>(slot);
+    const Operand& operand = !loss.call.whole.empty() ? loss.call.whole[index]
+                             : slot == kTableGradient ? loss.call.table
+                                                      : loss.call.operands[index];
+    if (operand.view) slots.push_back({operand.name, slot, operand.view.shape()});
+  }
+  return slots;
 }
 
 bool IsConstantInput(const LossRow& row, std::string_view input) {
@@ -310,7 +490,8 @@ bool IsConstantInput(const LossRow& row, std::string_view input) {
     for (const Input& candidate : signature.inputs) {
       if (candidate.name != input) continue;
       return candidate.shape == ShapeRule::kClassVector ||
-             candidate.shape == ShapeRule::kLastDimension;
+             candidate.shape == ShapeRule::kLastDimension || candidate.shape == ShapeRule::kTable ||
+             candidate.shape == ShapeRule::kTableVector;
     }
   }
   return false;

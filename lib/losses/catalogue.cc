@@ -8,8 +8,8 @@ namespace lossd {
 Catalogue::Catalogue() {
   // Its status is the caller's business: it chose to go on.
   InitCpuTarget().IgnoreError();
-  for (const LossTable& table :
-       {RegressionTable(), BinaryTable(), ZeroOneTable(), ClassificationTable()}) {
+  for (const auto family : kFamilies) {
+    const LossTable table = family();
     rows_.insert(rows_.end(), table.rows.begin(), table.rows.end());
   }
 }

@@ -1,6 +1,9 @@
 // Classification and distributions: losses of a row of classes. zero_one stands in zero_one.cc.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "lib/losses/classification.cc"
+#include <cstring>
+#include <limits>
+
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "lib/forms/predictions-inl.h"
@@ -14,16 +17,17 @@ namespace classification {
 // With labels: w_y (1 - s) (-log p_y) + s / C sum_j w_j (-log p_j), s the smoothing.
 template <class T, template <class> class Prediction>
 struct LabelCrossEntropy {
+  static constexpr uint32_t kGradients = 1;
   T scale, keep, spread;
   LabelCrossEntropy(const double* p, const RowBlock<T>& block)
       : scale(static_cast<T>(UnitsPerNat(p[2]))),
         keep(static_cast<T>(1 - p[0])),
-        spread(static_cast<T>(p[0] / static_cast<double>(block.classes))) {}
+        spread(static_cast<T>(p[0] / static_cast<double>(block.width))) {}
 
   T Row(const RowBlock<T>& block, size_t row) const {
-    const T* x = block.predictions + row * block.classes;
+    const T* x = block.operands[0] + row * block.width;
     const size_t label = static_cast<size_t>(block.labels[row]);
-    const Prediction<T> prediction(x, block.classes);
+    const Prediction<T> prediction(x, block.width);
     T item = ScalarNegLog(prediction, LoadScalar(x + label));
     if (block.class_weights != nullptr) {
       const T weight = LoadScalar(block.class_weights + label);
@@ -31,7 +35,7 @@ struct LabelCrossEntropy {
       item = weight == T(0) ? T(0) : weight * item;
     }
     if (spread != T(0)) {
-      const T smooth = SumRow<T>(block.classes, [&](auto d, size_t i, size_t count) HWY_ATTR {
+      const T smooth = SumRow<T>(block.width, [&](auto d, size_t i, size_t count) HWY_ATTR {
         const auto neg_log = prediction.NegLog(d, LoadClasses(d, x + i, count, T(0)));
         if (block.class_weights == nullptr) return neg_log;
         return MaskedMul(d, LoadClasses(d, block.class_weights + i, count, T(0)), neg_log);
@@ -41,32 +45,71 @@ struct LabelCrossEntropy {
     }
     return item * scale;
   }
+
+  // The target of class j is spread w_j, and keep w_y more for the label.
+  void Gradient(const RowBlock<T>& block, size_t row, T item_scale, T* const* gradients) const {
+    const T* x = block.operands[0] + row * block.width;
+    T* gradient = gradients[0] + row * block.width;
+    const size_t label = static_cast<size_t>(block.labels[row]);
+    const T* w = block.class_weights;
+    const T own = keep * (w == nullptr ? T(1) : LoadScalar(w + label));
+    if (own == T(0) && spread == T(0)) {
+      // A class of weight 0 adds nothing, not even NaN.
+      std::memset(gradient, 0, block.width * sizeof(T));
+      return;
+    }
+    const auto spread_of = [&](auto d, size_t i, size_t count) HWY_ATTR {
+      const auto share = hn::Set(d, spread);
+      return w == nullptr ? share : hn::Mul(share, LoadClasses(d, w + i, count, T(0)));
+    };
+    const T total = own + (spread == T(0) ? T(0) : SumRow<T>(block.width, spread_of));
+    const auto target = [&](auto d, size_t i, size_t count) HWY_ATTR {
+      const auto shares = spread == T(0) ? hn::Zero(d) : spread_of(d, i, count);
+      return hn::IfThenElse(IsClass(d, i, label), hn::Add(shares, hn::Set(d, own)), shares);
+    };
+    Prediction<T>(x, block.width)
+        .Gradient(x, block.width, total, target, scale * item_scale, gradient);
+  }
 };
 
 // With target_probs: sum_j w_j t_j (-log p_j), the targets mixed with the uniform distribution by
 // the smoothing.
 template <class T, template <class> class Prediction>
 struct TargetCrossEntropy {
+  static constexpr uint32_t kGradients = 1;
   T scale, keep, spread;
   TargetCrossEntropy(const double* p, const RowBlock<T>& block)
       : scale(static_cast<T>(UnitsPerNat(p[2]))),
         keep(static_cast<T>(1 - p[0])),
-        spread(static_cast<T>(p[0] / static_cast<double>(block.classes))) {}
+        spread(static_cast<T>(p[0] / static_cast<double>(block.width))) {}
 
   T Row(const RowBlock<T>& block, size_t row) const {
-    const T* x = block.predictions + row * block.classes;
-    const T* t = block.targets + row * block.classes;
-    const Prediction<T> prediction(x, block.classes);
-    const T sum = SumRow<T>(block.classes, [&](auto d, size_t i, size_t count) HWY_ATTR {
+    const T* x = block.operands[0] + row * block.width;
+    const Prediction<T> prediction(x, block.width);
+    const T sum = SumRow<T>(block.width, [&](auto d, size_t i, size_t count) HWY_ATTR {
       const auto neg_log = prediction.NegLog(d, LoadClasses(d, x + i, count, T(0)));
-      auto target = LoadClasses(d, t + i, count, T(0));
-      if (spread != T(0)) target = hn::MulAdd(target, hn::Set(d, keep), hn::Set(d, spread));
-      if (block.class_weights != nullptr) {
-        target = hn::Mul(target, LoadClasses(d, block.class_weights + i, count, T(0)));
-      }
-      return MaskedMul(d, target, neg_log);
+      return MaskedMul(d, Target(d, block, row, i, count), neg_log);
     });
     return sum * scale;
+  }
+
+  void Gradient(const RowBlock<T>& block, size_t row, T item_scale, T* const* gradients) const {
+    const T* x = block.operands[0] + row * block.width;
+    const auto target = [&](auto d, size_t i, size_t count)
+                            HWY_ATTR { return Target(d, block, row, i, count); };
+    Prediction<T>(x, block.width)
+        .Gradient(x, block.width, SumRow<T>(block.width, target), target, scale * item_scale,
+                  gradients[0] + row * block.width);
+  }
+
+  // w_j t_j, the targets mixed.
+  template <class D>
+  HWY_INLINE hn::Vec<D> Target(D d, const RowBlock<T>& block, size_t row, size_t i,
+                               size_t count) const {
+    auto target = LoadClasses(d, block.operands[1] + row * block.width + i, count, T(0));
+    if (spread != T(0)) target = hn::MulAdd(target, hn::Set(d, keep), hn::Set(d, spread));
+    if (block.class_weights == nullptr) return target;
+    return hn::Mul(target, LoadClasses(d, block.class_weights + i, count, T(0)));
   }
 };
 
@@ -74,44 +117,88 @@ struct TargetCrossEntropy {
 // max).
 template <class T>
 struct LogitsEntropy {
+  static constexpr uint32_t kGradients = 1;
   T scale;
   LogitsEntropy(const double* p, const RowBlock<T>&) : scale(static_cast<T>(UnitsPerNat(p[0]))) {}
   T Row(const RowBlock<T>& block, size_t row) const {
-    const T* x = block.predictions + row * block.classes;
-    const LogitsRow<T> logits(x, block.classes);
-    const T below = SumRow<T>(block.classes, [&](auto d, size_t i, size_t count) HWY_ATTR {
+    const T* x = block.operands[0] + row * block.width;
+    return Nats(LogitsRow<T>(x, block.width), x, block.width) * scale;
+  }
+
+  // p_j (-log p_j - H).
+  void Gradient(const RowBlock<T>& block, size_t row, T item_scale, T* const* gradients) const {
+    const T* x = block.operands[0] + row * block.width;
+    const LogitsRow<T> logits(x, block.width);
+    const T entropy = Nats(logits, x, block.width);
+    StoreRow<T>(block.width, gradients[0] + row * block.width,
+                [&](auto d, size_t i, size_t count) HWY_ATTR {
+                  constexpr T kLowest = -std::numeric_limits<T>::infinity();
+                  const auto v = LoadClasses(d, x + i, count, kLowest);
+                  const auto excess = hn::Sub(logits.NegLog(d, v), hn::Set(d, entropy));
+                  const auto slope = MaskedMul(d, logits.Probability(d, v), excess);
+                  return hn::Mul(slope, hn::Set(d, scale * item_scale));
+                });
+  }
+
+ private:
+  static T Nats(const LogitsRow<T>& logits, const T* x, size_t width) {
+    const T below = SumRow<T>(width, [&](auto d, size_t i, size_t count) HWY_ATTR {
       const auto distance = hn::Sub(hn::Set(d, logits.sum.max), LoadClasses(d, x + i, count, T(0)));
       return MaskedMul(d, Exp(d, hn::Sub(hn::Zero(d), distance)), distance);
     });
-    return (logits.log_total + below / logits.sum.Total()) * scale;
+    return logits.log_total + below / logits.sum.Total();
   }
 };
 
 template <class T>
 struct LogProbsEntropy {
+  static constexpr uint32_t kGradients = 1;
   T scale;
   LogProbsEntropy(const double* p, const RowBlock<T>&) : scale(static_cast<T>(UnitsPerNat(p[0]))) {}
   T Row(const RowBlock<T>& block, size_t row) const {
-    const T* x = block.predictions + row * block.classes;
-    const T sum = SumRow<T>(block.classes, [&](auto d, size_t i, size_t count) HWY_ATTR {
+    const T* x = block.operands[0] + row * block.width;
+    const T sum = SumRow<T>(block.width, [&](auto d, size_t i, size_t count) HWY_ATTR {
       const auto log_p = LoadClasses(d, x + i, count, T(0));
       return MaskedMul(d, Exp(d, log_p), hn::Sub(hn::Zero(d), log_p));
     });
     return sum * scale;
   }
+
+  // -p_j (log p_j + 1).
+  void Gradient(const RowBlock<T>& block, size_t row, T item_scale, T* const* gradients) const {
+    const T* x = block.operands[0] + row * block.width;
+    StoreRow<T>(block.width, gradients[0] + row * block.width,
+                [&](auto d, size_t i, size_t count) HWY_ATTR {
+                  const auto log_p = LoadClasses(d, x + i, count, T(0));
+                  const auto slope = MaskedMul(d, Exp(d, log_p), hn::Add(log_p, hn::Set(d, T(1))));
+                  return hn::Mul(slope, hn::Set(d, -scale * item_scale));
+                });
+  }
 };
 
 template <class T>
 struct ProbsEntropy {
+  static constexpr uint32_t kGradients = 1;
   T scale;
   ProbsEntropy(const double* p, const RowBlock<T>&) : scale(static_cast<T>(UnitsPerNat(p[0]))) {}
   T Row(const RowBlock<T>& block, size_t row) const {
-    const T* x = block.predictions + row * block.classes;
-    const T sum = SumRow<T>(block.classes, [&](auto d, size_t i, size_t count) HWY_ATTR {
+    const T* x = block.operands[0] + row * block.width;
+    const T sum = SumRow<T>(block.width, [&](auto d, size_t i, size_t count) HWY_ATTR {
       const auto p = LoadClasses(d, x + i, count, T(0));
       return MaskedMul(d, p, hn::Sub(hn::Zero(d), Log(d, p)));
     });
     return sum * scale;
+  }
+
+  // -(log p_j + 1): inf where p_j is 0.
+  void Gradient(const RowBlock<T>& block, size_t row, T item_scale, T* const* gradients) const {
+    const T* x = block.operands[0] + row * block.width;
+    StoreRow<T>(block.width, gradients[0] + row * block.width,
+                [&](auto d, size_t i, size_t count) HWY_ATTR {
+                  const auto log_p = Log(d, LoadClasses(d, x + i, count, T(1)));
+                  const auto slope = hn::Add(log_p, hn::Set(d, T(1)));
+                  return hn::Mul(slope, hn::Set(d, -scale * item_scale));
+                });
   }
 };
 
@@ -125,16 +212,25 @@ struct TargetProbs {
   static HWY_INLINE TargetTerms<V> Terms(D d, V t) {
     return {t, Log(d, t)};
   }
+  template <class D, class V>
+  static HWY_INLINE V Probability(D, V t) {
+    return t;
+  }
 };
 struct TargetLogProbs {
   template <class D, class V>
   static HWY_INLINE TargetTerms<V> Terms(D d, V t) {
     return {Exp(d, t), t};
   }
+  template <class D, class V>
+  static HWY_INLINE V Probability(D d, V t) {
+    return Exp(d, t);
+  }
 };
 
 template <class T, class Target, template <class> class Prediction>
 struct Divergence {
+  static constexpr uint32_t kGradients = 1;
   T scale;
   Divergence(const double* p, const RowBlock<T>&) : scale(static_cast<T>(UnitsPerNat(p[1]))) {}
 
@@ -152,13 +248,23 @@ struct RowDivergence : Divergence<T, Target, Prediction> {
   using Base = Divergence<T, Target, Prediction>;
   using Base::Base;
   T Row(const RowBlock<T>& block, size_t row) const {
-    const T* x = block.predictions + row * block.classes;
-    const T* t = block.targets + row * block.classes;
-    const Prediction<T> prediction(x, block.classes);
-    const T sum = SumRow<T>(block.classes, [&](auto d, size_t i, size_t count) HWY_ATTR {
+    const T* x = block.operands[0] + row * block.width;
+    const T* t = block.operands[1] + row * block.width;
+    const Prediction<T> prediction(x, block.width);
+    const T sum = SumRow<T>(block.width, [&](auto d, size_t i, size_t count) HWY_ATTR {
       return Base::Term(d, prediction, x, t, i, count);
     });
     return sum * Base::scale;
+  }
+  void Gradient(const RowBlock<T>& block, size_t row, T item_scale, T* const* gradients) const {
+    const T* x = block.operands[0] + row * block.width;
+    const T* t = block.operands[1] + row * block.width;
+    const auto target = [&](auto d, size_t i, size_t count) HWY_ATTR {
+      return Target::Probability(d, LoadClasses(d, t + i, count, T(0)));
+    };
+    Prediction<T>(x, block.width)
+        .Gradient(x, block.width, SumRow<T>(block.width, target), target, Base::scale * item_scale,
+                  gradients[0] + row * block.width);
   }
 };
 
@@ -169,14 +275,27 @@ struct PointwiseDivergence : Divergence<T, Target, Prediction> {
   template <class Store>
   void Row(const RowBlock<T>& block, size_t row, const Store& store) const {
     const hn::ScalableTag<T> d;
-    const T* x = block.predictions + row * block.classes;
-    const T* t = block.targets + row * block.classes;
-    const Prediction<T> prediction(x, block.classes);
-    for (size_t i = 0; i < block.classes; i += kVectorLanes<T>) {
-      const size_t count = HWY_MIN(block.classes - i, kVectorLanes<T>);
+    const T* x = block.operands[0] + row * block.width;
+    const T* t = block.operands[1] + row * block.width;
+    const Prediction<T> prediction(x, block.width);
+    for (size_t i = 0; i < block.width; i += kVectorLanes<T>) {
+      const size_t count = HWY_MIN(block.width - i, kVectorLanes<T>);
       const auto term = Base::Term(d, prediction, x, t, i, count);
       store(hn::Mul(term, hn::Set(d, Base::scale)), i, count);
     }
+  }
+  // Of the sum of the items, each times its scale.
+  void Gradient(const RowBlock<T>& block, size_t row, const T* item_scales,
+                T* const* gradients) const {
+    const T* x = block.operands[0] + row * block.width;
+    const T* t = block.operands[1] + row * block.width;
+    const auto target = [&](auto d, size_t i, size_t count) HWY_ATTR {
+      const auto p = Target::Probability(d, LoadClasses(d, t + i, count, T(0)));
+      return MaskedMul(d, LoadClasses(d, item_scales + i, count, T(0)), p);
+    };
+    Prediction<T>(x, block.width)
+        .Gradient(x, block.width, SumRow<T>(block.width, target), target, Base::scale,
+                  gradients[0] + row * block.width);
   }
 };
 
@@ -275,18 +394,16 @@ constexpr Signature kKlSignatures[] = {
     DivergenceSignature<KlLogProbsLogProbs, PointLogProbsLogProbs>(kKlLogProbsLogProbs),
     DivergenceSignature<KlLogProbsProbs, PointLogProbsProbs>(kKlLogProbsProbs)};
 
-constexpr Parameter kUnit = {"unit", ParameterType::kUnit,    kUnitNats, kUnitNats, kUnitBits,
-                             false,  "unit of the logarithms"};
 constexpr Parameter kCrossEntropyParameters[] = {
     {"label_smoothing", ParameterType::kDouble, 0, 0, 1, false,
      "share of the uniform distribution in the target"},
     {"ignore_index", ParameterType::kInt64, -100, -9007199254740991.0, 9007199254740991.0, false,
      "positions with this label are ignored"},
-    kUnit};
-constexpr Parameter kEntropyParameters[] = {kUnit};
+    kUnitParameter};
+constexpr Parameter kEntropyParameters[] = {kUnitParameter};
 constexpr Parameter kKlParameters[] = {
     {"pointwise", ParameterType::kBool, 0, 0, 1, false, "one item a class in place of one a row"},
-    kUnit};
+    kUnitParameter};
 
 constexpr char kFamily[] = "classification";
 constexpr LossRow kRows[] = {

@@ -24,11 +24,31 @@ const char* Describe(ShapeRule rule) {
     case ShapeRule::kClasses:
       return "[N,C,...]";
     case ShapeRule::kRows:
+    case ShapeRule::kLabelRows:
       return "[N,C]";
+    case ShapeRule::kEmbeddings:
+      return "[N,D]";
+    case ShapeRule::kBoxes:
+      return "[N,4]";
+    case ShapeRule::kFrames:
+      return "[N,T,C]";
+    case ShapeRule::kSequences:
+      return "[N,S]";
+    case ShapeRule::kRowValues:
+    case ShapeRule::kInputLengths:
+    case ShapeRule::kLabelLengths:
+      return "[N]";
+    case ShapeRule::kTable:
+      return "[C,D]";
     case ShapeRule::kClassVector:
+    case ShapeRule::kTableVector:
       return "[C]";
     case ShapeRule::kLastDimension:
       return "[last dimension]";
+    case ShapeRule::kHead:
+      return "[N,A,H,W,5+K]";
+    case ShapeRule::kHeadBoxes:
+      return "[M,6]";
   }
   return "";
 }
@@ -41,13 +61,26 @@ const char* Describe(ItemKind kind) {
       return "row";
     case ItemKind::kPosition:
       return "position";
+    case ItemKind::kBox:
+      return "box";
+    case ItemKind::kSample:
+      return "sample";
+    case ItemKind::kBatch:
+      return "batch";
   }
   return "";
 }
 
+std::string EnumNames(const Parameter& parameter, const char* separator) {
+  std::string text;
+  for (const char* name : parameter.names)
+    text += (text.empty() ? "" : separator) + std::string(name);
+  return text;
+}
+
 std::string DescribeBounds(const Parameter& parameter) {
   if (parameter.type == ParameterType::kBool) return "true or false";
-  if (parameter.type == ParameterType::kUnit) return "NATS or BITS";
+  if (parameter.type == ParameterType::kEnum) return EnumNames(parameter, " or ");
   const bool below = parameter.minimum <= -kLargest;
   const bool above = parameter.maximum >= kLargest;
   if (below && above) return "finite";
@@ -83,6 +116,24 @@ std::string DescribeTypes(TypeRule rule) {
       return "any type";
   }
   return "";
+}
+
+int SlotOf(const Signature& signature, int input) {
+  // A whole-batch loss keeps all of its inputs in one list.
+  if (signature.kernels.whole.f32 != nullptr) return input;
+  int operands = 0;
+  for (int i = 0; i <= input; ++i) {
+    const ShapeRule shape = signature.inputs[i].shape;
+    const bool operand = shape <= ShapeRule::kLastDimension;
+    if (i == input) return operand ? operands : shape == ShapeRule::kTable ? kTableGradient : -1;
+    if (operand) ++operands;
+  }
+  return -1;
+}
+
+bool HasGradient(const Signature& signature, int input) {
+  const int slot = SlotOf(signature, input);
+  return slot >= 0 && (signature.kernels.gradients() >> slot & 1) != 0;
 }
 
 int FindParameter(const LossRow& row, const char* name) {

@@ -9,8 +9,26 @@ namespace lossd {
 
 LossTable RegressionTable();
 LossTable BinaryTable();
+LossTable FocalTable();
+LossTable HingeTable();
 LossTable ZeroOneTable();
 LossTable ClassificationTable();
+LossTable MarginsTable();
+LossTable CtcTable();
+LossTable BoxesTable();
+LossTable YoloTable();
+LossTable SegmentationTable();
+LossTable ClassifierTable();
+LossTable PairsTable();
+LossTable RegularisersTable();
+LossTable RangeTable();
+
+// All of them, in the order of the catalogue.
+inline constexpr LossTable (*const kFamilies[])() = {
+    RegressionTable,     BinaryTable,  FocalTable,      HingeTable,        ZeroOneTable,
+    ClassificationTable, MarginsTable, CtcTable,        SegmentationTable, BoxesTable,
+    YoloTable,           PairsTable,   ClassifierTable, RegularisersTable, RangeTable,
+};
 
 }  // namespace lossd
 

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/forms/forms.h"
 #include "lib/losses/bind.h"
 #include "lib/losses/descriptor.h"
 
@@ -93,6 +94,10 @@ class TestInputs {
   NamedTensors views_;
 };
 
+// Frames and labels of a sample of sequences.
+inline constexpr int64_t kTestFrames = 9;
+inline constexpr int64_t kTestLabels = 3;
+
 // A value that an input of this rule and name may have; exact in bfloat16 with `coarse`.
 inline double TestValue(const Input& input, int64_t classes, bool coarse, std::mt19937_64* random) {
   const std::string_view name = input.name;
@@ -100,15 +105,30 @@ inline double TestValue(const Input& input, int64_t classes, bool coarse, std::m
   const double fine = coarse ? unit : unit + static_cast<double>((*random)() % 65536) * 0x1p-23;
   switch (input.values) {
     case ValueRule::kLabel:
+    case ValueRule::kClass:
       return static_cast<double>((*random)() % static_cast<uint64_t>(classes));
     case ValueRule::kZeroOrOne:
+    case ValueRule::kSimilarity:  // -1 is for one convention only
       return (*random)() % 2 == 0 ? 0 : 1;
     case ValueRule::kPlusMinusOne:
       return (*random)() % 2 == 0 ? -1 : 1;
     case ValueRule::kUnitInterval:
     case ValueRule::kNonNegative:
     case ValueRule::kFiniteNonNegative:
+    case ValueRule::kBox:
+    case ValueRule::kBoxCorners:
+    case ValueRule::kBoxSizes:
       return fine;
+    case ValueRule::kLabelList:
+      if ((*random)() % 8 == 0) return -1;
+      return static_cast<double>((*random)() % static_cast<uint64_t>(classes));
+    case ValueRule::kSequenceLabel:  // the blank is 0
+      return classes > 1 ? static_cast<double>(1 + (*random)() % static_cast<uint64_t>(classes - 1))
+                         : 0;
+    case ValueRule::kLength: {
+      const int64_t most = name == "input_lengths" ? kTestFrames : classes > 1 ? kTestLabels : 0;
+      return static_cast<double>((*random)() % static_cast<uint64_t>(most + 1));
+    }
     case ValueRule::kAny:
       break;
   }
@@ -117,23 +137,58 @@ inline double TestValue(const Input& input, int64_t classes, bool coarse, std::m
   return (*random)() % 2 == 0 ? 4 * fine : -4 * fine;
 }
 
+// Random values become rows of image, class, center and size.
+inline void MakeHeadBoxes(int64_t images, int64_t classes, std::vector<double>* values) {
+  for (size_t i = 0; i < values->size(); ++i) {
+    double& value = (*values)[i];
+    const double place = std::abs(value) / 4;  // TestValue is below 4
+    if (i % 6 == 0) value = std::floor(place * static_cast<double>(images));
+    if (i % 6 == 1) value = std::floor(place * static_cast<double>(classes));
+    if (i % 6 >= 2) value = i % 6 < 4 ? place : 1 - place;
+  }
+}
+
 // Inputs of a signature with `samples` elements or rows of `classes`, every optional one among
 // them.
 inline TestValuesByName MakeTestInputs(const Signature& signature, int64_t samples, int64_t classes,
                                        uint64_t seed, bool coarse = false) {
   std::mt19937_64 random(seed);
   TestValuesByName inputs;
+  bool has_table = false;
+  for (const Input& input : signature.inputs) has_table |= input.shape == ShapeRule::kTable;
+  // A table is as wide as `classes`; few rows keep the widest small.
+  const int64_t labels = has_table ? std::min<int64_t>(classes, 40) : classes;
   for (const Input& input : signature.inputs) {
     TestValues& made = inputs[input.name];
     made.floating = input.type != TypeRule::kLabel;
     switch (input.shape) {
       case ShapeRule::kElements:
       case ShapeRule::kPositions:
+      case ShapeRule::kRowValues:
+      case ShapeRule::kInputLengths:
+      case ShapeRule::kLabelLengths:
         made.shape = {samples};
         break;
       case ShapeRule::kClasses:
       case ShapeRule::kRows:
+      case ShapeRule::kEmbeddings:
+      case ShapeRule::kLabelRows:
         made.shape = {samples, classes};
+        break;
+      case ShapeRule::kBoxes:
+        made.shape = {samples, 4};
+        break;
+      case ShapeRule::kFrames:
+        made.shape = {samples, kTestFrames, classes};
+        break;
+      case ShapeRule::kSequences:
+        made.shape = {samples, kTestLabels};
+        break;
+      case ShapeRule::kTable:
+        made.shape = {labels, classes};
+        break;
+      case ShapeRule::kTableVector:
+        made.shape = {labels};
         break;
       case ShapeRule::kClassVector:
         made.shape = {classes};
@@ -141,11 +196,21 @@ inline TestValuesByName MakeTestInputs(const Signature& signature, int64_t sampl
       case ShapeRule::kLastDimension:
         made.shape = {samples};
         break;
+      case ShapeRule::kHead:
+        made.shape = {samples, 1, 2, 3, 5 + classes};
+        break;
+      case ShapeRule::kHeadBoxes:
+        made.shape = {samples, 6};
+        break;
     }
     int64_t count = 1;
     for (const int64_t size : made.shape) count *= size;
     for (int64_t i = 0; i < count; ++i)
-      made.values.push_back(TestValue(input, classes, coarse, &random));
+      made.values.push_back(TestValue(input, labels, coarse, &random));
+    if (input.shape == ShapeRule::kHeadBoxes) MakeHeadBoxes(samples, classes, &made.values);
+    if (input.values != ValueRule::kBox) continue;
+    // The upper corner is above the lower one, and a size is not negative.
+    for (size_t i = 2; i < made.values.size(); i += (i % 4 == 3 ? 3 : 1)) made.values[i] += 1;
   }
   return inputs;
 }
@@ -159,6 +224,10 @@ inline LossSpec SpecOf(const LossRow& row, const TestValuesByName& inputs) {
     spec.parameters[static_cast<size_t>(i)] = row.parameters[i].default_value;
   }
   for (const auto& [name, input] : inputs) spec.inputs[name] = name;
+  // A list of one pair a head, as MakeTestInputs makes them.
+  for (const Input& input : row.signatures[0].inputs) {
+    if (input.shape == ShapeRule::kHead) spec.groups.push_back({{1.0, 1.5}});
+  }
   return spec;
 }
 
@@ -176,15 +245,16 @@ inline std::vector<LossSpec> SpecsOf(const LossRow& row, const TestValuesByName&
 template <class T>
 std::vector<std::byte> RunItems(const BoundLoss& bound, const FormCall& call, int64_t step) {
   std::vector<std::byte> items(static_cast<size_t>(bound.item_shape.elements()) * sizeof(T));
-  Form<T> form(call);
-  for (int64_t first = 0; first < call.units;) {
-    const int64_t n = std::min({step, form.max_units(), call.units - first});
-    ItemBlock<T> block;
-    const absl::Status status = form.Run(first, n, &block);
-    EXPECT_TRUE(status.ok()) << status;
-    form.StoreItems(items.data());
-    first += n;
-  }
+  WithForm<T>(call, [&](auto& form) {
+    for (int64_t first = 0; first < call.units;) {
+      const int64_t n = std::min({step, form.max_units(), call.units - first});
+      ItemBlock<T> block;
+      const absl::Status status = form.Run(first, n, &block);
+      EXPECT_TRUE(status.ok()) << status;
+      form.StoreItems(items.data());
+      first += n;
+    }
+  });
   return items;
 }
 

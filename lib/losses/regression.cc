@@ -7,6 +7,7 @@
 #include "hwy/highway.h"
 #include "lib/forms/elementwise-inl.h"
 #include "lib/forms/math-inl.h"
+#include "lib/forms/predictions-inl.h"
 #include "lib/losses/families.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -35,9 +36,19 @@ HWY_INLINE V UnlessOverflown(D d, V magnitude, V item, V half_item) {
   return hn::IfThenElse(hn::Eq(magnitude, infinity), hn::Add(half_item, half_item), item);
 }
 
+// The slope of |v|: -1, +1, and 0 at 0 and NaN, as torch takes it.
+template <class D, class V>
+HWY_INLINE V Sign(D d, V v) {
+  const V one = hn::Set(d, hn::TFromD<D>(1));
+  const V zero = hn::Zero(d);
+  const V below = hn::IfThenElseZero(hn::Lt(v, zero), hn::Sub(zero, one));
+  return hn::IfThenElse(hn::Gt(v, zero), one, below);
+}
+
 template <class T>
 struct Mse {
   static constexpr int kOperands = 2;
+  static constexpr uint32_t kGradients = 1;
   static constexpr bool kOnePass = true;
   explicit Mse(const double*) {}
   template <class D, class V>
@@ -45,27 +56,42 @@ struct Mse {
     const V difference = hn::Sub(prediction, target);
     return hn::Mul(difference, difference);
   }
+  template <int kOperand, class D, class V>
+  V Gradient(D, V prediction, V target) const {
+    const V difference = hn::Sub(prediction, target);
+    return hn::Add(difference, difference);
+  }
 };
 
 template <class T>
 struct Mae {
   static constexpr int kOperands = 2;
+  static constexpr uint32_t kGradients = 1;
   static constexpr bool kOnePass = true;
   explicit Mae(const double*) {}
   template <class D, class V>
   V Item(D d, V prediction, V target) const {
     return Magnitude(d, hn::Sub(prediction, target));
   }
+  template <int kOperand, class D, class V>
+  V Gradient(D d, V prediction, V target) const {
+    return Sign(d, hn::Sub(prediction, target));
+  }
 };
 
 template <class T>
 struct MeanBias {
   static constexpr int kOperands = 2;
+  static constexpr uint32_t kGradients = 1;
   static constexpr bool kOnePass = true;
   explicit MeanBias(const double*) {}
   template <class D, class V>
   V Item(D, V prediction, V target) const {
     return hn::Sub(prediction, target);
+  }
+  template <int kOperand, class D, class V>
+  V Gradient(D d, V, V) const {
+    return hn::Set(d, T(1));
   }
 };
 
@@ -73,6 +99,7 @@ struct MeanBias {
 template <class T>
 struct SmoothL1 {
   static constexpr int kOperands = 2;
+  static constexpr uint32_t kGradients = 1;
   static constexpr bool kOnePass = true;
   T beta, half_beta;
   explicit SmoothL1(const double* p)
@@ -89,11 +116,18 @@ struct SmoothL1 {
     const V item = hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, beta)), quadratic, linear);
     return UnlessOverflown(d, magnitude, item, half_linear);
   }
+  template <int kOperand, class D, class V>
+  V Gradient(D d, V prediction, V target) const {
+    const V difference = hn::Sub(prediction, target);
+    const auto inner = hn::Lt(Magnitude(d, difference), hn::Set(d, beta));
+    return hn::IfThenElse(inner, hn::Div(difference, hn::Set(d, beta)), Sign(d, difference));
+  }
 };
 
 template <class T>
 struct Huber {
   static constexpr int kOperands = 2;
+  static constexpr uint32_t kGradients = 1;
   static constexpr bool kOnePass = true;
   T delta, half_delta;
   explicit Huber(const double* p)
@@ -108,25 +142,44 @@ struct Huber {
     const V item = hn::IfThenElse(hn::Le(magnitude, hn::Set(d, delta)), quadratic, linear);
     return UnlessOverflown(d, magnitude, item, half_linear);
   }
+  template <int kOperand, class D, class V>
+  V Gradient(D d, V prediction, V target) const {
+    const V difference = hn::Sub(prediction, target);
+    const auto inner = hn::Le(Magnitude(d, difference), hn::Set(d, delta));
+    return hn::IfThenElse(inner, difference, hn::Mul(hn::Set(d, delta), Sign(d, difference)));
+  }
 };
 
 template <class T>
 struct LogCoshLoss {
   static constexpr int kOperands = 2;
+  static constexpr uint32_t kGradients = 1;
   explicit LogCoshLoss(const double*) {}
   template <class D, class V>
   V Item(D d, V prediction, V target) const {
     return LogCosh(d, hn::Sub(prediction, target));
+  }
+  template <int kOperand, class D, class V>
+  V Gradient(D d, V prediction, V target) const {
+    // tanh |d| = -e / (2 + e) with e = exp(-2 |d|) - 1.
+    const V difference = hn::Sub(prediction, target);
+    const V magnitude = Magnitude(d, difference);
+    const V e = Expm1(d, hn::Mul(hn::Set(d, T(-2)), magnitude));
+    const V slope = hn::Div(hn::Sub(hn::Zero(d), e), hn::Add(hn::Set(d, T(2)), e));
+    return hn::IfThenElse(hn::Lt(difference, hn::Zero(d)), hn::Sub(hn::Zero(d), slope), slope);
   }
 };
 
 template <class T>
 struct Quantile {
   static constexpr int kOperands = 2;
+  static constexpr uint32_t kGradients = 1;
   static constexpr bool kOnePass = true;
-  T q, q_minus_one;
+  T q, q_minus_one, half_minus_q;
   explicit Quantile(const double* p)
-      : q(static_cast<T>(p[0])), q_minus_one(static_cast<T>(p[0] - 1)) {}
+      : q(static_cast<T>(p[0])),
+        q_minus_one(static_cast<T>(p[0] - 1)),
+        half_minus_q(static_cast<T>(0.5 - p[0])) {}
   template <class D, class V>
   V Item(D d, V prediction, V target) const {
     const V short_by = hn::Sub(target, prediction);
@@ -138,11 +191,21 @@ struct Quantile {
     const V item = UnlessOverflown(d, Magnitude(d, short_by), hn::Mul(factor, short_by), half_item);
     return hn::IfThenElse(hn::And(hn::Eq(factor, flat), hn::Eq(short_by, short_by)), flat, item);
   }
+  template <int kOperand, class D, class V>
+  V Gradient(D d, V prediction, V target) const {
+    // At the kink the mean of both sides, as torch.maximum does.
+    const V short_by = hn::Sub(target, prediction);
+    const V kink =
+        hn::IfThenElse(hn::Eq(short_by, hn::Zero(d)), hn::Set(d, half_minus_q), short_by);
+    const V above = hn::IfThenElse(hn::Lt(short_by, hn::Zero(d)), hn::Set(d, -q_minus_one), kink);
+    return hn::IfThenElse(hn::Gt(short_by, hn::Zero(d)), hn::Set(d, -q), above);
+  }
 };
 
 template <class T>
 struct PoissonNll {
   static constexpr int kOperands = 2;
+  static constexpr uint32_t kGradients = 1;
   bool log_input, full;
   T eps;
   explicit PoissonNll(const double* p)
@@ -171,11 +234,18 @@ struct PoissonNll {
     }
     return item;
   }
+  template <int kOperand, class D, class V>
+  V Gradient(D d, V prediction, V target) const {
+    if (log_input) return hn::Sub(Exp(d, prediction), target);
+    const V rate = hn::Add(prediction, hn::Set(d, eps));
+    return hn::Sub(hn::Set(d, T(1)), MaskedDiv(d, target, rate));
+  }
 };
 
 template <class T>
 struct GaussianNll {
   static constexpr int kOperands = 3;
+  static constexpr uint32_t kGradients = 0b101;  // of predictions and variance
   T eps, constant;
   explicit GaussianNll(const double* p)
       : eps(static_cast<T>(p[1])),
@@ -189,6 +259,15 @@ struct GaussianNll {
     const V half_squares = hn::Mul(hn::Mul(half, difference), hn::Div(difference, clamped));
     const V sum = hn::MulAdd(half, Log(d, clamped), half_squares);
     return hn::Add(sum, hn::Set(d, constant));
+  }
+  template <int kOperand, class D, class V>
+  V Gradient(D d, V prediction, V target, V variance) const {
+    const V clamped = hn::IfThenElse(hn::Lt(variance, hn::Set(d, eps)), hn::Set(d, eps), variance);
+    const V ratio = hn::Div(hn::Sub(prediction, target), clamped);
+    if constexpr (kOperand == 0) return ratio;
+    // As in torch, the slope at the clamped variance is that of a smaller one too.
+    const V inverse = hn::Div(hn::Set(d, T(1)), clamped);
+    return hn::Mul(hn::Set(d, T(0.5)), hn::NegMulAdd(ratio, ratio, inverse));
   }
 };
 

@@ -19,11 +19,11 @@ struct Ranked {
   T top_k;
   Ranked(const double* p, const RowBlock<T>&) : top_k(static_cast<T>(p[0])) {}
   T Row(const RowBlock<T>& block, size_t row) const {
-    const T* x = block.predictions + row * block.classes;
+    const T* x = block.operands[0] + row * block.width;
     const size_t label = static_cast<size_t>(block.labels[row]);
     const T of_label = LoadScalar(x + label);
     // Counts are whole numbers under 2^24, so no sum rounds; a NaN anywhere makes the count NaN.
-    const T before = SumRow<T>(block.classes, [&](auto d, size_t i, size_t count) HWY_ATTR {
+    const T before = SumRow<T>(block.width, [&](auto d, size_t i, size_t count) HWY_ATTR {
       const auto v = LoadClasses(d, x + i, count, T(0));
       const auto own = hn::Set(d, of_label);
       const auto one = hn::Set(d, T(1));

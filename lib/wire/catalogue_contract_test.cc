@@ -16,6 +16,18 @@
 namespace lossd {
 namespace {
 
+// The values of the enum after UNSPECIFIED, without their common prefix, are the parameter's names.
+void ExpectNames(const google::protobuf::EnumDescriptor& type, const Parameter& parameter) {
+  ASSERT_EQ(type.value_count(), parameter.names.size + 1);
+  const std::string unspecified = type.FindValueByNumber(0)->name();
+  const std::string prefix = unspecified.substr(0, unspecified.rfind("UNSPECIFIED"));
+  for (int i = 0; i < parameter.names.size; ++i) {
+    EXPECT_EQ(type.FindValueByNumber(i + 1)->name(), prefix + parameter.names[i]);
+  }
+  EXPECT_EQ(parameter.minimum, 1);
+  EXPECT_EQ(parameter.maximum, parameter.names.size);
+}
+
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 
@@ -45,6 +57,22 @@ TEST(Contract, FieldsAreParametersAndParametersAreFields) {
   }
 }
 
+// A list of messages with a list of messages with two numbers.
+void ExpectPairs(const FieldDescriptor& field, const Parameter& parameter) {
+  ASSERT_EQ(field.type(), FieldDescriptor::TYPE_MESSAGE);
+  ASSERT_EQ(field.message_type()->field_count(), 1);
+  const FieldDescriptor& pairs = *field.message_type()->field(0);
+  EXPECT_EQ(pairs.name(), parameter.names[0]);
+  EXPECT_TRUE(pairs.is_repeated());
+  ASSERT_EQ(pairs.type(), FieldDescriptor::TYPE_MESSAGE);
+  ASSERT_EQ(pairs.message_type()->field_count(), 2);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(pairs.message_type()->field(i)->name(), parameter.names[1 + i]);
+    EXPECT_EQ(pairs.message_type()->field(i)->type(), FieldDescriptor::TYPE_DOUBLE);
+    EXPECT_FALSE(pairs.message_type()->field(i)->is_repeated());
+  }
+}
+
 TEST(Contract, TypesAgree) {
   for (const LossRow& row : Catalogue::Get().rows()) {
     const Descriptor& message = *v1::Loss::descriptor()->FindFieldByName(row.name)->message_type();
@@ -52,7 +80,7 @@ TEST(Contract, TypesAgree) {
       SCOPED_TRACE(std::string(row.name) + "." + parameter.name);
       const FieldDescriptor* field = message.FindFieldByName(parameter.name);
       ASSERT_NE(field, nullptr);
-      EXPECT_FALSE(field->is_repeated());
+      EXPECT_EQ(field->is_repeated(), parameter.type == ParameterType::kPairGroups);
       switch (parameter.type) {
         case ParameterType::kDouble:
           EXPECT_EQ(field->type(), FieldDescriptor::TYPE_DOUBLE);
@@ -63,9 +91,12 @@ TEST(Contract, TypesAgree) {
         case ParameterType::kBool:
           EXPECT_EQ(field->type(), FieldDescriptor::TYPE_BOOL);
           break;
-        case ParameterType::kUnit:
+        case ParameterType::kEnum:
           ASSERT_EQ(field->type(), FieldDescriptor::TYPE_ENUM);
-          EXPECT_EQ(field->enum_type(), v1::Unit_descriptor());
+          ExpectNames(*field->enum_type(), parameter);
+          break;
+        case ParameterType::kPairGroups:
+          ExpectPairs(*field, parameter);
           break;
       }
     }
@@ -73,12 +104,13 @@ TEST(Contract, TypesAgree) {
 }
 
 // A field without presence cannot tell its default from 0, so only a default of 0 may go without;
-// for a unit 0 is unspecified, and that reads as unset.
+// for an enum 0 is unspecified, and that reads as unset.
 TEST(Contract, ADefaultThatIsNotZeroIsOptional) {
   for (const LossRow& row : Catalogue::Get().rows()) {
     const Descriptor& message = *v1::Loss::descriptor()->FindFieldByName(row.name)->message_type();
     for (const Parameter& parameter : row.parameters) {
-      if (parameter.type == ParameterType::kUnit) continue;
+      if (parameter.type == ParameterType::kEnum || parameter.type == ParameterType::kPairGroups)
+        continue;
       SCOPED_TRACE(std::string(row.name) + "." + parameter.name);
       const bool is_zero = parameter.default_value == 0;
       EXPECT_EQ(message.FindFieldByName(parameter.name)->has_presence(), !is_zero);

@@ -131,12 +131,75 @@ bool InBounds(const Parameter& parameter, double value) {
   return !(parameter.above_minimum && value == parameter.minimum);
 }
 
+// A list of the messages of a repeated field.
+absl::StatusOr<std::vector<const Message*>> Elements(const Message& message,
+                                                     const FieldDescriptor* field, size_t most,
+                                                     const std::string& path) {
+  const Reflection* reflection = message.GetReflection();
+  const int count = reflection->FieldSize(message, field);
+  if (static_cast<size_t>(count) > most) {
+    return InvalidArgument("INVALID_PARAMETER", path,
+                           "expected at most " + std::to_string(most) + " " + field->name() +
+                               ", got " + std::to_string(count));
+  }
+  std::vector<const Message*> elements;
+  for (int i = 0; i < count; ++i)
+    elements.push_back(&reflection->GetRepeatedMessage(message, field, i));
+  return elements;
+}
+
+// The number of a pair: its field is required, for 0 is out of bounds.
+absl::StatusOr<double> DecodePairNumber(const Message& pair, const Parameter& parameter, int number,
+                                        const std::string& path) {
+  const char* name = parameter.names[number];
+  const double value =
+      pair.GetReflection()->GetDouble(pair, pair.GetDescriptor()->FindFieldByName(name));
+  if (InBounds(parameter, value)) return value;
+  return InvalidArgument(
+      "INVALID_PARAMETER", path + "." + name,
+      std::string("expected ") + name + " " + DescribeBounds(parameter) + ", got " + Number(value));
+}
+
+absl::Status DecodePairGroups(const Message& kind, const FieldDescriptor* field,
+                              const Parameter& parameter, LossSpec* spec) {
+  const std::string path = spec->path + "." + spec->row->name + "." + parameter.name;
+  const auto groups = Elements(kind, field, kMaxPairGroups, path);
+  if (!groups.ok()) return groups.status();
+  for (const Message* group : *groups) {
+    const std::string list =
+        path + "[" + std::to_string(spec->groups.size()) + "]." + parameter.names[0];
+    const auto* pairs_field = group->GetDescriptor()->FindFieldByName(parameter.names[0]);
+    const auto pairs = Elements(*group, pairs_field, kMaxPairsOfGroup, list);
+    if (!pairs.ok()) return pairs.status();
+    if (pairs->empty()) {
+      return InvalidArgument("INVALID_PARAMETER", list,
+                             std::string("expected at least one of ") + parameter.names[0]);
+    }
+    auto& to = spec->groups.emplace_back();
+    for (const Message* pair : *pairs) {
+      const std::string place = list + "[" + std::to_string(to.size()) + "]";
+      const auto first = DecodePairNumber(*pair, parameter, 1, place);
+      if (!first.ok()) return first.status();
+      const auto second = DecodePairNumber(*pair, parameter, 2, place);
+      if (!second.ok()) return second.status();
+      to.push_back({*first, *second});
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status DecodeParameters(const Message& kind, LossSpec* spec) {
   const LossRow& row = *spec->row;
   for (int i = 0; i < row.parameters.size; ++i) {
     const Parameter& parameter = row.parameters[i];
     spec->parameters[i] = parameter.default_value;
     const FieldDescriptor* field = kind.GetDescriptor()->FindFieldByName(parameter.name);
+    if (parameter.type == ParameterType::kPairGroups) {
+      absl::Status s = DecodePairGroups(kind, field, parameter, spec);
+      if (!s.ok()) return s;
+      if (!spec->groups.empty()) spec->parameters[i] = static_cast<double>(spec->groups.size());
+      continue;
+    }
     if (!kind.GetReflection()->HasField(kind, field)) continue;
     const double value = FieldValue(kind, field);
     if (!InBounds(parameter, value)) {
@@ -324,11 +387,25 @@ absl::Status CheckOptionalUsed(const std::vector<const BoundLoss*>& losses,
       }
       used |= loss->call.class_weight.name == name || loss->call.labels.name == name;
       for (const Operand& operand : loss->call.operands) used |= operand.name == name;
+      for (const Operand& operand : loss->call.whole) used |= operand.name == name;
     }
     if (used || knows == nullptr) continue;
     return InvalidArgument("UNKNOWN_INPUT", "inputs[\"" + name + "\"]",
                            std::string(knows->row->name) + " takes no " + name + " with " +
                                knows->signature->inputs[0].name);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPools(const std::vector<const BoundLoss*>& losses) {
+  size_t pools = 0;
+  for (const BoundLoss* loss : losses) {
+    pools += loss->pools();
+    if (pools <= kMaxPools) continue;
+    return ResourceExhausted("TOO_MANY_CLASSES", "inputs",
+                             std::string(loss->row->name) + ": at most " +
+                                 std::to_string(kMaxPools) +
+                                 " sums by class are kept for all losses together");
   }
   return absl::OkStatus();
 }

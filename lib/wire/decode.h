@@ -64,6 +64,10 @@ absl::Status CheckAllUsed(const std::vector<LossSpec>& losses, const NamedTensor
 absl::Status CheckOptionalUsed(const std::vector<const BoundLoss*>& losses,
                                const NamedTensors& inputs);
 
+// RESOURCE_EXHAUSTED (TOO_MANY_CLASSES) where the sums by class of all losses together are more
+// than are kept.
+absl::Status CheckPools(const std::vector<const BoundLoss*>& losses);
+
 }  // namespace lossd
 
 #endif  // LOSSD_LIB_WIRE_DECODE_H_

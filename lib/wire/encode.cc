@@ -8,27 +8,31 @@
 namespace lossd {
 namespace {
 
-const char* TypeName(ParameterType type) {
-  switch (type) {
+std::string TypeName(const Parameter& parameter) {
+  switch (parameter.type) {
     case ParameterType::kDouble:
       return "double";
     case ParameterType::kInt64:
       return "int64";
     case ParameterType::kBool:
       return "bool";
-    case ParameterType::kUnit:
-      return "NATS|BITS";
+    case ParameterType::kEnum:
+      return EnumNames(parameter, "|");
+    case ParameterType::kPairGroups:
+      return std::string("list of { ") + parameter.names[0] + " { " + parameter.names[1] + " " +
+             parameter.names[2] + " } ... }";
   }
   return "";
 }
 
 std::string DefaultText(const Parameter& parameter) {
+  if (parameter.type == ParameterType::kPairGroups) return "required";
   if (parameter.default_value != parameter.default_value) return "unset";
   switch (parameter.type) {
     case ParameterType::kBool:
       return parameter.default_value != 0 ? "true" : "false";
-    case ParameterType::kUnit:
-      return parameter.default_value == kUnitBits ? "BITS" : "NATS";
+    case ParameterType::kEnum:
+      return parameter.names[static_cast<int>(parameter.default_value) - 1];
     default:
       char text[32];
       std::snprintf(text, sizeof(text), "%.15g", parameter.default_value);
@@ -36,7 +40,9 @@ std::string DefaultText(const Parameter& parameter) {
   }
 }
 
-void DescribeInput(const Input& input, v1::InputDescription* description) {
+void DescribeInput(const LossRow& row, const Signature& signature, int index,
+                   v1::InputDescription* description) {
+  const Input& input = signature.inputs[index];
   description->set_name(input.name);
   description->set_shape(Describe(input.shape));
   for (int type = v1::DATA_TYPE_FLOAT32; type <= v1::DATA_TYPE_BOOL; ++type) {
@@ -46,6 +52,10 @@ void DescribeInput(const Input& input, v1::InputDescription* description) {
   }
   description->set_optional(input.optional);
   description->set_values(Describe(input.values));
+  if (input.values == ValueRule::kLabel && FindParameter(row, "ignore_index") >= 0) {
+    description->mutable_values()->append(", or ignore_index");
+  }
+  description->set_gradient(HasGradient(signature, index));
 }
 
 }  // namespace
@@ -62,6 +72,9 @@ void EncodeResult(const LossState& loss, bool mean, v1::LossResult* result) {
   result->set_ignored_items(sums.ignored_items);
   result->set_nan_items(sums.nan_items);
   result->set_inf_items(sums.inf_items);
+  for (int kind = 0; kind < loss.row->counts.size; ++kind) {
+    (*result->mutable_counts())[loss.row->counts[kind]] = sums.kinds[kind];
+  }
 }
 
 bool Total(const EvaluationState& state, bool mean, double* total) {
@@ -104,18 +117,19 @@ void DescribeLoss(const LossRow& row, v1::LossDescription* description) {
   description->set_source(row.source);
   for (const Signature& signature : row.signatures) {
     v1::InputSignature* out = description->add_signatures();
-    for (const Input& input : signature.inputs) DescribeInput(input, out->add_inputs());
+    for (int i = 0; i < signature.inputs.size; ++i)
+      DescribeInput(row, signature, i, out->add_inputs());
     out->set_item(Describe(signature.item));
   }
   for (const Parameter& parameter : row.parameters) {
     v1::ParameterDescription* out = description->add_parameters();
     out->set_name(parameter.name);
-    out->set_type(TypeName(parameter.type));
+    out->set_type(TypeName(parameter));
     out->set_default_value(DefaultText(parameter));
     out->set_bounds(DescribeBounds(parameter));
     out->set_help(parameter.help);
   }
-  description->set_streams(true);
+  description->set_streams(row.streams);
 }
 
 }  // namespace lossd

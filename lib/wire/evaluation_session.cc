@@ -50,6 +50,33 @@ absl::Status RefuseUnserved(const v1::EvaluationSpec& spec) {
   return absl::OkStatus();
 }
 
+// Losses whose value is not made of items that add up.
+absl::Status RefuseWholeBatch(const std::vector<LossSpec>& specs) {
+  for (const LossSpec& loss : specs) {
+    if (loss.row->streams) continue;
+    return InvalidArgument(
+        "WHOLE_BATCH", loss.path,
+        std::string(loss.row->name) +
+            " is computed of all samples of a batch at once and is no sum over samples, so the "
+            "batches of a stream have no common value; call ComputeLoss with the whole batch");
+  }
+  return absl::OkStatus();
+}
+
+// Updates of tables, which a stream's result has no place for.
+absl::Status RefuseUpdates(const std::vector<LossSpec>& specs) {
+  for (const LossSpec& loss : specs) {
+    const char* const name = loss.row->update_parameter;
+    if (name == nullptr) continue;
+    const int parameter = FindParameter(*loss.row, name);
+    if (loss.parameters[static_cast<size_t>(parameter)] == 0) continue;
+    return InvalidArgument("UNARY_ONLY", loss.path + "." + loss.row->name + "." + name,
+                           std::string(loss.row->name) + ": " + loss.row->update_output +
+                               " is an output of ComputeLoss; leave " + name + " out of a stream");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 struct EvaluationSession::Impl {
@@ -136,6 +163,8 @@ absl::Status EvaluationSession::Impl::TakeSpec(const v1::EvaluationSpec& spec) {
   if (!decoded.ok()) return WithFieldPrefix(decoded.status(), "spec.");
   specs = *std::move(decoded);
   for (LossSpec& loss : specs) loss.path = "spec." + loss.path;
+  if (absl::Status s = RefuseWholeBatch(specs); !s.ok()) return s;
+  if (absl::Status s = RefuseUpdates(specs); !s.ok()) return s;
   absl::Status s = constants.Announce(spec, specs, engine->options().limits.max_constant_bytes);
   if (!s.ok()) return s;
   if (s = TakeCadence(spec.checkpoint_cadence()); !s.ok()) return s;
@@ -211,6 +240,12 @@ absl::Status EvaluationSession::Impl::BindBatch(const v1::Batch& batch, DecodedT
                                  std::string(Name(*fixed)) + ", this batch would be in " +
                                  std::string(Name(bound->compute_type)));
     }
+    const size_t pools = state.losses[i].sums.pools.size();
+    if (pools != 0 && bound->pools() != pools) {
+      return InvalidArgument(
+          "SHAPE_MISMATCH", "batch.inputs",
+          std::string(specs[i].row->name) + ": expected as many classes as in the batches before");
+    }
     if (!batch.sample_ids().empty() && batch.sample_ids_size() != bound->samples) {
       return InvalidArgument("SHAPE_MISMATCH", "batch.sample_ids",
                              "expected " + std::to_string(bound->samples) + " ids, got " +
@@ -220,7 +255,8 @@ absl::Status EvaluationSession::Impl::BindBatch(const v1::Batch& batch, DecodedT
   }
   std::vector<const BoundLoss*> losses;
   for (const ComputeTask& task : *tasks) losses.push_back(&task.loss);
-  const absl::Status s = CheckOptionalUsed(losses, tensors->views);
+  absl::Status s = CheckOptionalUsed(losses, tensors->views);
+  if (s.ok()) s = CheckPools(losses);
   return s.ok() ? s : InBatch(s);
 }
 

@@ -1,6 +1,8 @@
 #include "lib/wire/loss_engine.h"
 
+#include <deque>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -19,20 +21,63 @@
 namespace lossd {
 namespace {
 
+// A gradient asked for.
+struct Gradient {
+  size_t loss;
+  GradientSlot of;
+  std::string bytes;
+};
+
+// The update of a table, asked for by a loss's parameter.
+struct TableUpdate {
+  size_t loss;
+  std::string bytes;
+};
+
 // Everything that a ComputeLoss needs from its start to its end.
 struct ComputeCall {
   DecodedTensors tensors;
   std::vector<LossSpec> specs;
   std::vector<std::string> values;  // of NONE, by loss
   std::vector<BoundLoss> losses;
+  std::deque<Gradient> gradients;
+  std::deque<TableUpdate> updates;
 };
 
-// The losses have no gradients: the catalogue lists none, and the request is told so.
-absl::Status CheckGradients(const v1::ComputeLossRequest& request) {
+// The gradients of every loss that has one with respect to a tensor of gradients_of.
+absl::Status PlanGradients(const v1::ComputeLossRequest& request, ComputeCall* call) {
   if (request.gradients_of().empty()) return absl::OkStatus();
-  return InvalidArgument("NO_GRADIENT", "gradients_of[0]",
-                         "no loss of the request has a gradient with respect to " +
-                             request.gradients_of(0) + "; ListLosses says which have");
+  if (request.reduction() == v1::REDUCTION_NONE) {
+    return InvalidArgument("GRADIENT_OF_NONE", "reduction",
+                           "gradients are those of the reduced value; expected MEAN or SUM");
+  }
+  std::set<std::string_view> names;
+  for (int i = 0; i < request.gradients_of_size(); ++i) {
+    const std::string& name = request.gradients_of(i);
+    const std::string path = "gradients_of[" + std::to_string(i) + "]";
+    if (!names.insert(name).second)
+      return InvalidArgument("DUPLICATE_NAME", path, name + " is asked for twice");
+    bool found = false;
+    for (size_t loss = 0; loss < call->losses.size(); ++loss) {
+      int uses = 0;
+      for (GradientSlot& slot : GradientSlots(call->losses[loss])) {
+        if (slot.tensor != name) continue;
+        ++uses;
+        call->gradients.push_back({loss, std::move(slot), {}});
+      }
+      if (uses > 1) {
+        return InvalidArgument("AMBIGUOUS_INPUT", path,
+                               std::string(call->losses[loss].row->name) + " takes " + name +
+                                   " for two inputs; upload it under two names");
+      }
+      found |= uses > 0;
+    }
+    if (found) continue;
+    return InvalidArgument("NO_GRADIENT", path,
+                           "no loss of the request has a gradient with respect to " + name +
+                               "; ListLosses says which have");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Prepare(const v1::ComputeLossRequest& request, ComputeCall* call) {
@@ -41,7 +86,6 @@ absl::Status Prepare(const v1::ComputeLossRequest& request, ComputeCall* call) {
   auto specs = DecodeLosses(request.losses());
   if (!specs.ok()) return specs.status();
   call->specs = *std::move(specs);
-  if (absl::Status s = CheckGradients(request); !s.ok()) return s;
   if (absl::Status s = DecodeInputs(request.inputs(), &call->tensors); !s.ok()) return s;
   if (absl::Status s = CheckAllUsed(call->specs, call->tensors.views); !s.ok()) return s;
   for (const LossSpec& spec : call->specs) {
@@ -50,27 +94,54 @@ absl::Status Prepare(const v1::ComputeLossRequest& request, ComputeCall* call) {
     call->losses.push_back(*std::move(bound));
   }
   std::vector<const BoundLoss*> losses;
-  for (const BoundLoss& loss : call->losses) losses.push_back(&loss);
-  return CheckOptionalUsed(losses, call->tensors.views);
+  for (const BoundLoss& loss : call->losses) {
+    if (loss.wants_update) call->updates.push_back({losses.size(), {}});
+    losses.push_back(&loss);
+  }
+  if (absl::Status s = CheckOptionalUsed(losses, call->tensors.views); !s.ok()) return s;
+  if (absl::Status s = CheckPools(losses); !s.ok()) return s;
+  return PlanGradients(request, call);
 }
 
-// The memory of the values is bounded before any is taken.
-absl::Status CheckResponseSize(const ComputeCall& call, const EngineLimits& limits) {
+int64_t GradientBytes(const ComputeCall& call, const Gradient& gradient) {
+  return gradient.of.shape.elements() *
+         static_cast<int64_t>(ByteSize(call.losses[gradient.loss].compute_type));
+}
+
+int64_t UpdateBytes(const BoundLoss& loss) {
+  return loss.call.table.view.elements() * static_cast<int64_t>(ByteSize(loss.compute_type));
+}
+
+absl::Status TooLarge(const char* field, const char* what, const EngineLimits& limits) {
+  return ResourceExhausted("RESPONSE_TOO_LARGE", field,
+                           std::string(what) + " would be over the limit of " +
+                               std::to_string(limits.max_response_bytes) +
+                               " bytes (--max-message-bytes); ask for fewer losses or rows a call");
+}
+
+// The memory of values and gradients is bounded before any is taken.
+absl::Status CheckResponseSize(const ComputeCall& call, bool want_values,
+                               const EngineLimits& limits) {
   int64_t left = limits.max_response_bytes;
   for (const BoundLoss& loss : call.losses) {
     // An item of 4 or 8 bytes stands for at least a byte of the request: no product overflows.
-    left -= loss.item_shape.elements() * static_cast<int64_t>(ByteSize(loss.compute_type));
-    if (left >= 0) continue;
-    return ResourceExhausted(
-        "RESPONSE_TOO_LARGE", "reduction",
-        "the values of NONE would be over the limit of " +
-            std::to_string(limits.max_response_bytes) +
-            " bytes (--max-message-bytes); ask for fewer losses or rows a call");
+    if (want_values)
+      left -= loss.item_shape.elements() * static_cast<int64_t>(ByteSize(loss.compute_type));
+    if (left < 0) return TooLarge("reduction", "the values of NONE", limits);
+  }
+  for (const Gradient& gradient : call.gradients) {
+    left -= GradientBytes(call, gradient);
+    if (left < 0) return TooLarge("gradients_of", "the gradients", limits);
+  }
+  for (const TableUpdate& update : call.updates) {
+    left -= UpdateBytes(call.losses[update.loss]);
+    if (left < 0) return TooLarge("losses", "the updates of tables", limits);
   }
   return absl::OkStatus();
 }
 
-std::vector<ComputeTask> MakeTasks(ComputeCall* call, bool want_values) {
+std::vector<ComputeTask> MakeTasks(const v1::ComputeLossRequest& request, ComputeCall* call) {
+  const bool want_values = request.reduction() == v1::REDUCTION_NONE;
   std::vector<ComputeTask> tasks;
   call->values.resize(call->losses.size());
   for (size_t i = 0; i < call->losses.size(); ++i) {
@@ -81,7 +152,16 @@ std::vector<ComputeTask> MakeTasks(ComputeCall* call, bool want_values) {
                              ByteSize(loss.compute_type));
       values = reinterpret_cast<std::byte*>(call->values[i].data());
     }
-    tasks.push_back({loss, values});
+    tasks.push_back({loss, values, {}, request.reduction() != v1::REDUCTION_SUM});
+  }
+  for (Gradient& gradient : call->gradients) {
+    gradient.bytes.resize(static_cast<size_t>(GradientBytes(*call, gradient)));
+    tasks[gradient.loss].gradients[static_cast<size_t>(gradient.of.slot)] =
+        reinterpret_cast<std::byte*>(gradient.bytes.data());
+  }
+  for (TableUpdate& update : call->updates) {
+    update.bytes.resize(static_cast<size_t>(UpdateBytes(call->losses[update.loss])));
+    tasks[update.loss].table_update = reinterpret_cast<std::byte*>(update.bytes.data());
   }
   return tasks;
 }
@@ -96,6 +176,10 @@ void Respond(const v1::ComputeLossRequest& request, ComputeCall* call,
                       spec.weight, call->losses[i].compute_type, std::move(outcomes[i].sums)};
     v1::LossResult* result = response->add_results();
     EncodeResult(loss, mean, result);
+    for (int part = 0; part < spec.row->components.size && loss.sums.items > 0; ++part) {
+      (*result->mutable_components())[spec.row->components[part]] =
+          outcomes[i].components[static_cast<size_t>(part)];
+    }
     if (request.reduction() == v1::REDUCTION_NONE) {
       v1::Tensor* values = result->mutable_values();
       values->set_dtype(static_cast<v1::DataType>(call->losses[i].compute_type));
@@ -103,6 +187,21 @@ void Respond(const v1::ComputeLossRequest& request, ComputeCall* call,
       values->set_data(std::move(call->values[i]));
     }
     state.losses.push_back(std::move(loss));
+  }
+  for (Gradient& gradient : call->gradients) {
+    v1::LossResult* result = response->mutable_results(static_cast<int>(gradient.loss));
+    v1::Tensor& tensor = (*result->mutable_gradients())[gradient.of.tensor];
+    tensor.set_dtype(static_cast<v1::DataType>(call->losses[gradient.loss].compute_type));
+    EncodeShape(gradient.of.shape, &tensor);
+    tensor.set_data(std::move(gradient.bytes));
+  }
+  for (TableUpdate& update : call->updates) {
+    const BoundLoss& loss = call->losses[update.loss];
+    v1::LossResult* result = response->mutable_results(static_cast<int>(update.loss));
+    v1::Tensor& tensor = (*result->mutable_outputs())[loss.row->update_output];
+    tensor.set_dtype(static_cast<v1::DataType>(loss.compute_type));
+    EncodeShape(loss.call.table.view.shape(), &tensor);
+    tensor.set_data(std::move(update.bytes));
   }
   double total = 0;
   if (request.reduction() != v1::REDUCTION_NONE && Total(state, mean, &total))
@@ -133,13 +232,11 @@ void LossEngine::ComputeLoss(const v1::ComputeLossRequest& request,
   CollectOptions collect;
   collect.non_finite = DecodeNonFinite(request.non_finite());
   const bool want_values = request.reduction() == v1::REDUCTION_NONE;
-  if (want_values) {
-    if (absl::Status s = CheckResponseSize(*call, options_.limits); !s.ok()) {
-      done(std::move(s));
-      return;
-    }
+  if (absl::Status s = CheckResponseSize(*call, want_values, options_.limits); !s.ok()) {
+    done(std::move(s));
+    return;
   }
-  Compute(&pool_, MakeTasks(call.get(), want_values), collect, token,
+  Compute(&pool_, MakeTasks(request, call.get()), collect, token,
           [this, &request, response, call, done = std::move(done)](
               absl::Status status, std::vector<ComputeOutcome> outcomes) {
             if (status.ok()) {

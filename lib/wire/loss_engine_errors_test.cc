@@ -265,10 +265,31 @@ std::vector<ErrorCase> LossErrors() {
          request.mutable_labels()->set_model(std::string(129, 'x'));
          return request;
        }},
-      {"a gradient", "NO_GRADIENT", "gradients_of[0]",
+      {"gradient of targets", "NO_GRADIENT", "gradients_of[0]",
+       [] {
+         ComputeLossRequest request = PairRequest("mse {}");
+         request.add_gradients_of("targets");
+         return request;
+       }},
+      {"gradient of nothing", "NO_GRADIENT", "gradients_of[1]",
        [] {
          ComputeLossRequest request = PairRequest("mse {}");
          request.add_gradients_of("predictions");
+         request.add_gradients_of("logits");
+         return request;
+       }},
+      {"gradient asked for twice", "DUPLICATE_NAME", "gradients_of[1]",
+       [] {
+         ComputeLossRequest request = PairRequest("mse {}");
+         request.add_gradients_of("predictions");
+         request.add_gradients_of("predictions");
+         return request;
+       }},
+      {"gradient of NONE", "GRADIENT_OF_NONE", "reduction",
+       [] {
+         ComputeLossRequest request = PairRequest("mse {}");
+         request.add_gradients_of("predictions");
+         request.set_reduction(v1::REDUCTION_NONE);
          return request;
        }},
   };

@@ -61,6 +61,44 @@ TEST(ComputeLoss, ReducesAsAsked) {
   EXPECT_THAT(ValuesOf<float>(response.results(0).values()), ElementsAre(0, 1, 3));
 }
 
+TEST(ComputeLoss, GradientsAreThoseOfTheReducedValue) {
+  auto request = PairRequest("mse {}");
+  request.add_gradients_of("predictions");
+  // 2 (1 - 1) / 3, 2 (2 - 3) / 3, 2 (3 - 6) / 3.
+  auto gradient = OnlyResult(request).gradients().at("predictions");
+  EXPECT_EQ(gradient.dtype(), v1::DATA_TYPE_FLOAT32);
+  EXPECT_THAT(gradient.shape(), ElementsAre(3));
+  EXPECT_THAT(ValuesOf<float>(gradient), ElementsAre(0, -2.0f * float(1.0 / 3), -2));
+
+  request.set_reduction(v1::REDUCTION_SUM);
+  gradient = OnlyResult(request).gradients().at("predictions");
+  EXPECT_THAT(ValuesOf<float>(gradient), ElementsAre(0, -2, -6));
+
+  // The weight of the last item makes it half of the mean; one of weight 0 has no gradient, though
+  // it be NaN.
+  request.set_reduction(v1::REDUCTION_MEAN);
+  (*request.mutable_inputs())["sample_weight"] = Floats({3}, {0, 1, 1});
+  (*request.mutable_inputs())["predictions"] = Floats({3}, {kNan, 2, 3});
+  gradient = OnlyResult(request).gradients().at("predictions");
+  EXPECT_THAT(ValuesOf<float>(gradient), ElementsAre(0, -1, -3));
+}
+
+TEST(ComputeLoss, GradientsAreByTensorAndLoss) {
+  auto request = PairRequest("mse {} inputs { key: \"predictions\" value: \"head\" }");
+  *request.add_losses() = FromText<v1::Loss>("mae {}");
+  (*request.mutable_inputs())["head"] = Floats({3}, {0, 0, 0});
+  request.add_gradients_of("head");
+  request.add_gradients_of("predictions");
+  request.set_reduction(v1::REDUCTION_SUM);
+  const auto response = *Call(Engine(), request);
+  ASSERT_EQ(response.results(0).gradients_size(), 1);
+  EXPECT_THAT(ValuesOf<float>(response.results(0).gradients().at("head")),
+              ElementsAre(-2, -6, -12));
+  ASSERT_EQ(response.results(1).gradients_size(), 1);
+  EXPECT_THAT(ValuesOf<float>(response.results(1).gradients().at("predictions")),
+              ElementsAre(0, -1, -1));
+}
+
 TEST(ComputeLoss, AFloat64InputMakesTheComputeTypeFloat64) {
   auto request = PairRequest("mean_bias {}");
   request.set_reduction(v1::REDUCTION_NONE);
@@ -273,7 +311,7 @@ TEST(ListLosses, GivesTheCatalogueOrTheNamed) {
   ASSERT_EQ(all.losses_size(), static_cast<int>(Catalogue::Get().rows().size()));
   for (int i = 0; i < all.losses_size(); ++i) {
     EXPECT_EQ(all.losses(i).name(), Catalogue::Get().rows()[static_cast<size_t>(i)].name);
-    EXPECT_TRUE(all.losses(i).streams());
+    EXPECT_EQ(all.losses(i).streams(), Catalogue::Get().rows()[static_cast<size_t>(i)].streams);
   }
   v1::ListLossesResponse one;
   ASSERT_TRUE(Engine()->ListLosses(FromText<v1::ListLossesRequest>("names: 'huber'"), &one).ok());

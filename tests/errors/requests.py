@@ -105,7 +105,7 @@ def _input_errors():
     yield Wrong("integer targets that f32 does not hold",
                 compute("mse", inputs=pair(targets=np.array([0, 0, 16777217, 0, 0, 0]))),
                 "INVALID_VALUE", 'inputs["targets"]', says=("16777217",))
-    yield Wrong("gradients", compute("mse", inputs=pair(), gradients_of=["predictions"]), "NO_GRADIENT",
+    yield Wrong("gradients", compute("mse", inputs=pair(), gradients_of=["targets"]), "NO_GRADIENT",
                 "gradients_of[0]")
 
 
@@ -148,6 +148,20 @@ def _value_errors():
                     "LABEL_OUT_OF_RANGE", 'inputs["labels"]', says=(str(label), "[1]"))
     yield Wrong("label of zero_one", compute("zero_one", inputs=classes(labels=np.array([5, 0]))),
                 "LABEL_OUT_OF_RANGE", 'inputs["labels"]', says=("5", "[0]"))
+    yield Wrong("label of multi_margin", compute("multi_margin", inputs=classes(labels=np.array([0, 3]))),
+                "LABEL_OUT_OF_RANGE", 'inputs["labels"]', says=("0 to 2", "3", "[1]"))
+    for label in (-2, 3):
+        labels = np.array([[0, -1, 99], [1, label, -1]])
+        yield Wrong(f"label {label} of multilabel_margin",
+                    compute("multilabel_margin", inputs=classes(labels=labels)), "LABEL_OUT_OF_RANGE",
+                    'inputs["labels"]', says=("0 to 2", "-1", str(label), "[1,1]"))
+    yield Wrong("target of multilabel_soft_margin",
+                compute("multilabel_soft_margin",
+                        inputs={"logits": _ROWS, "targets": np.float32([[0, 1, 0.5], [1, 2, 0]])}),
+                "INVALID_VALUE", 'inputs["targets"]', says=("0 to 1", "2", "[1,1]"))
+    for p in (0, 3):
+        yield Wrong(f"p {p} of multi_margin", compute("multi_margin", {"p": p}, inputs=classes()),
+                    "INVALID_PARAMETER", "losses[0].multi_margin.p", says=("1 to 2", str(p)))
     for value in (0, 2, 0.5, np.nan):
         targets = np.array([1, -1, value, 1, 1, 1], np.float32)
         yield Wrong(f"target {value} of hinge", compute("hinge", inputs=pair(targets=targets)), "INVALID_VALUE",
@@ -168,6 +182,32 @@ def _value_errors():
     yield Wrong("a NaN that is rejected",
                 compute("mse", inputs=pair(predictions=predictions), non_finite="NON_FINITE_POLICY_REJECT"),
                 "NON_FINITE_ITEM", None, says=("mse", "[4]"))
+
+
+def _box_errors():
+    boxes = np.array([[0, 0, 1, 1], [1, 1, 2, 2], [-2, -2, -1, -1]], np.float32)
+    fine = np.abs(boxes)
+    fine[2, 2:] = 3
+    for loss in ("iou", "giou", "diou", "ciou"):
+        for form, place, value in (("XYXY", 2, 0.5), ("XYXY", 3, 0.5), ("XYWH", 2, -0.5), ("CXCYWH", 3, -1e-30)):
+            for name in ("predictions", "targets"):
+                wrong = fine.copy()
+                wrong[1, place] = value
+                request = compute(loss, {"format": form}, inputs={"predictions": fine, "targets": fine} | {name: wrong})
+                yield Wrong(f"{loss}, {form}, {name}: number {place} is {value}", request, "INVALID_VALUE",
+                            f'inputs["{name}"]', says=(loss, f"[1,{place}]", "x2" if form == "XYXY" else "width"))
+    yield Wrong("XYWH of boxes that are corners is no box", compute("iou", {"format": "XYWH"}, inputs={
+        "predictions": boxes, "targets": boxes}), "INVALID_VALUE", None, says=("[2,2]", "-1"))
+    for shape in ((3, 5), (12,), (3, 2, 4), (3, 0)):
+        odd = np.zeros(shape, np.float32)
+        yield Wrong(f"boxes of {shape}", compute("giou", inputs={"predictions": odd, "targets": odd}), "SHAPE_MISMATCH",
+                    'inputs["predictions"].shape', says=("[N,4]",))
+    yield Wrong("fewer targets than predictions", compute("diou", inputs={"predictions": boxes, "targets": boxes[:2]}),
+                "SHAPE_MISMATCH", 'inputs["targets"].shape', says=("[3,4]", "[2,4]"))
+    yield Wrong("an unknown format", compute("ciou", {"format": 4}, inputs={"predictions": boxes, "targets": boxes}),
+                "UNKNOWN_FIELD", "losses[0].ciou.format", says=("4",))
+    yield Wrong("eps below 0", compute("iou", {"eps": -1e-9}, inputs={"predictions": boxes, "targets": boxes}),
+                "INVALID_PARAMETER", "losses[0].iou.eps", says=("eps",))
 
 
 def _parameter_errors():
@@ -221,7 +261,7 @@ def _limit_errors():
 
 
 def wrong_requests():
-    for make in (_input_errors, _shape_errors, _value_errors, _parameter_errors, _request_errors,
+    for make in (_input_errors, _shape_errors, _value_errors, _box_errors, _parameter_errors, _request_errors,
                  _limit_errors):
         yield from make()
 

@@ -206,7 +206,7 @@ int Main(const char* folder) {
     if (!signatures.insert(c.signature).second) continue;
     const std::string name = loss + "_" + std::to_string(signatures.size() - 1);
     WriteCompute(c, name, static_cast<v1::Reduction>(1 + signatures.size() % 3), &writer);
-    if (signatures.size() == 1) WriteEvaluations(engine->get(), c, name, &writer);
+    if (signatures.size() == 1 && c.streams) WriteEvaluations(engine->get(), c, name, &writer);
   }
   WriteHandWritten(&writer);
   WriteNpy(&writer);

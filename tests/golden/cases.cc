@@ -1,6 +1,7 @@
 #include "tests/golden/cases.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <string_view>
@@ -42,6 +43,52 @@ const std::map<std::string_view, std::vector<const char*>>& ParameterTexts() {
       {"entropy", {"", "unit: UNIT_BITS"}},
       {"kl_divergence",
        {"", "unit: UNIT_BITS", "pointwise: true", "pointwise: true unit: UNIT_BITS"}},
+      {"ctc", {"", "blank: 1", "zero_infinity: true", "zero_infinity: true time_major: true"}},
+      {"multi_margin", {"", "margin: 0.25", "p: 2", "p: 2 margin: -0.5"}},
+      {"multilabel_margin", {""}},
+      {"multilabel_soft_margin", {""}},
+      {"cosine_embedding", {"", "margin: 0.25"}},
+      {"contrastive",
+       {"", "margin: 2.5", "margin: 3 label_convention: LABEL_CONVENTION_ONE_IS_SIMILAR"}},
+      {"triplet",
+       {"", "margin: 0.25 swap: true", "p: 1", "p: 3.5 eps: 0 swap: true",
+        "distance: DISTANCE_SQUARED_EUCLIDEAN", "margin: 2 distance: DISTANCE_COSINE swap: true"}},
+      {"center", {""}},
+      {"center_invariant", {"", "gamma: 0.01", "gamma: 0 center_weight: 0.5"}},
+      {"ring", {"", "radius: 4"}},
+      {"iou", {"", "format: BOX_FORMAT_CXCYWH eps: 0"}},
+      {"giou", {"", "format: BOX_FORMAT_XYWH eps: 0.5"}},
+      {"diou", {"", "format: BOX_FORMAT_CXCYWH eps: 1e-3"}},
+      {"ciou", {"", "format: BOX_FORMAT_XYWH", "eps: 0"}},
+      {"dice",
+       {"", "smooth: 0.5 squared: true", "ignore_index: 1", "pooling: POOLING_WHOLE",
+        "pooling: POOLING_WHOLE smooth: 2 squared: true ignore_index: 0"}},
+      {"jaccard",
+       {"", "smooth: 1", "squared: true ignore_index: 0", "pooling: POOLING_WHOLE",
+        "pooling: POOLING_WHOLE squared: true"}},
+      {"tversky",
+       {"", "alpha: 0.3 beta: 0.7 smooth: 1", "gamma: 0.75 ignore_index: 1",
+        "pooling: POOLING_WHOLE", "pooling: POOLING_WHOLE alpha: 1 beta: 0.25 gamma: 1.5"}},
+      {"softmax", {""}},
+      {"modified_softmax", {""}},
+      {"l_softmax", {"", "margin: 1", "margin: 3 annealing: 5"}},
+      {"a_softmax", {"", "margin: 2", "margin: 7 annealing: 0.5"}},
+      {"am_softmax", {"", "scale: 3 margin: -0.25"}},
+      {"cosface", {"", "scale: 8 margin: 0.5"}},
+      {"arcface", {"", "margin: 1.25 easy_margin: true", "scale: 5 margin: -3"}},
+      {"normface", {"", "scale: 1.5"}},
+      {"coco", {"", "alpha: 3"}},
+      {"l2_softmax", {"", "alpha: 7"}},
+      {"range", {"", "k: 1 alpha: 0.3 margin: 20", "k: 7 beta: 2 margin: 1000"}},
+      {"yolo",
+       {"scales { anchors { width: 1 height: 0.75 } anchors { width: 0.5 height: 2 } }",
+        "scales { anchors { width: 1 height: 0.75 } anchors { width: 0.5 height: 2 } } "
+        "scales { anchors { width: 1.5 height: 1 } anchors { width: 2 height: 3 } } "
+        "box_weight: 2 objectness_weight: 0.7 no_object_weight: 0.5 classification_weight: 1.5 "
+        "localization: YOLO_LOCALIZATION_MSE anchor_threshold: 2.5",
+        "scales { anchors { width: 1 height: 0.75 } anchors { width: 0.5 height: 2 } } "
+        "scales { anchors { width: 1.5 height: 1 } anchors { width: 2 height: 3 } } "
+        "assignment: YOLO_ASSIGNMENT_BEST_IOU"}},
   };
   return *texts;
 }
@@ -115,6 +162,13 @@ std::vector<std::vector<int64_t>> ShapesOf(const Signature& signature, bool big)
       shapes = {{333, 3}, {1, 1}, {9, 4, 2}};
       if (big) shapes.push_back({60000, 5});
       break;
+    case ShapeRule::kFrames:  // two classes at least: a label and the blank
+      shapes = {{60, 2}, {24, 33}, {3, 4099}};
+      if (big) shapes.push_back({3000, 10});
+      break;
+    case ShapeRule::kHead:
+      shapes = {{3, 1}, {2, 2}, {9, 4}, {5, 80}};
+      break;
     case ShapeRule::kClasses:
       shapes = {{5, 3, 2, 3}};
       [[fallthrough]];
@@ -123,6 +177,19 @@ std::vector<std::vector<int64_t>> ShapesOf(const Signature& signature, bool big)
       if (big) shapes.push_back({20000, 10});
   }
   return shapes;
+}
+
+// Samples of many positions. Sums by class that are pooled are of one number of classes.
+void AddMaskShapes(const Signature& signature, const LossSpec& spec,
+                   const std::vector<int64_t>& few, std::vector<std::vector<int64_t>>* shapes) {
+  if (signature.inputs[0].shape != ShapeRule::kClasses) {
+    shapes->push_back({3, 5000});
+    return;
+  }
+  shapes->push_back({2, 5, 17, 19});
+  if (!signature.pooling.wanted(spec.parameters.data())) return;
+  std::erase_if(*shapes, [&](const std::vector<int64_t>& shape) { return shape[1] != few[1]; });
+  shapes->push_back({300, 5});
 }
 
 class CaseMaker {
@@ -139,6 +206,9 @@ class CaseMaker {
       if (!s.ok()) return s;
     }
     for (int i = 0; i < row.parameters.size; ++i) {
+      // An update is no part of a stream, and changes no item.
+      const std::string_view name = row.parameters[i].name;
+      if (row.update_parameter != nullptr && name == row.update_parameter) continue;
       if ((changed >> i & 1) == 0) {
         return absl::FailedPreconditionError("no golden case changes " + std::string(row.name) +
                                              "." + row.parameters[i].name);
@@ -195,6 +265,7 @@ class CaseMaker {
         std::string(Name(dtype)) + " " + loss_text + " " + RolesOf(signature) + " " + Name(uploads);
     made.loss = loss;
     made.signature = &signature;
+    made.streams = spec.row->streams;
     made.dtype = dtype;
     if (uploads == Uploads::kSkip) made.non_finite = v1::NON_FINITE_POLICY_SKIP;
     const bool rows = signature.item != ItemKind::kElement;
@@ -202,13 +273,24 @@ class CaseMaker {
     base.dtype = dtype;
     base.optional_inputs = base.sample_weight = uploads == Uploads::kWeighted;
     const int ignore_index = FindParameter(*spec.row, "ignore_index");
-    if (ignore_index >= 0) base.ignored_label = static_cast<int64_t>(spec.parameters[ignore_index]);
+    if (ignore_index >= 0 && !std::isnan(spec.parameters[ignore_index]))
+      base.ignored_label = static_cast<int64_t>(spec.parameters[ignore_index]);
+    if (signature.inputs[0].shape == ShapeRule::kFrames) {
+      base.blank = static_cast<int64_t>(spec.parameters[kSequenceBlank]);
+      base.time_major = spec.parameters[kSequenceTimeMajor] != 0;
+    }
+    base.whole_batch = !spec.row->streams;
+    base.heads = spec.groups.size();
     base.seed = SeedOf(made.name);
     made.few = base;
     made.few.shape = rows ? std::vector<int64_t>{6, 5} : std::vector<int64_t>{4, 3};
     // Beyond a chunk of a thread's work; once a loss and compute type, for it takes longest.
-    const bool big = uploads == Uploads::kSkip && &signature == spec.row->signatures.begin();
-    for (const std::vector<int64_t>& shape : ShapesOf(signature, big)) {
+    const bool big = spec.row->streams && uploads == Uploads::kSkip &&
+                     &signature == spec.row->signatures.begin();
+    std::vector<std::vector<int64_t>> shapes = ShapesOf(signature, big);
+    if (signature.item == ItemKind::kSample)
+      AddMaskShapes(signature, spec, made.few.shape, &shapes);
+    for (const std::vector<int64_t>& shape : shapes) {
       base.seed += 1;
       base.shape = shape;
       made.many.push_back(base);

@@ -19,6 +19,7 @@ struct Case {
   std::string name;  // "f32 huber { delta: 2 } (predictions,targets) plain"
   v1::Loss loss;
   const Signature* signature = nullptr;
+  bool streams = true;
   v1::DataType dtype = v1::DATA_TYPE_FLOAT32;
   v1::NonFinitePolicy non_finite = v1::NON_FINITE_POLICY_PROPAGATE;
   // A handful of samples whose items the golden file shows.

@@ -10,12 +10,14 @@
 // so that it also runs cross-built under an emulator.
 //
 // A line of the file is a case: its name, then
-//   few     the items of a few samples, each little-endian in hexadecimal
-//   items   SHA-256 (the first half) of the items of many samples in several shapes
-//   state   the same of the state of one evaluation of all of them
-//   mean    the value that the evaluation reports, in hexadecimal
-// The state is computed in one batch a shape, in small batches in another order with two threads,
-// and merged from two evaluations; the three must agree to begin with.
+//   few        the items of a few samples, each little-endian in hexadecimal
+//   items      SHA-256 (the first half) of the items of many samples in several shapes
+//   gradients  the same of the gradients of the means of those shapes, where the loss has one
+//   state      the same of the state of one evaluation of all of them
+//   mean       the value that the evaluation reports, in hexadecimal
+// A loss of a whole batch has no state and no mean. The state is computed in one batch a shape, in
+// small batches in another order with two threads, and merged from two evaluations; the three must
+// agree to begin with.
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -58,18 +60,64 @@ std::string HexFloat(double value) {
   return text.str();
 }
 
-absl::StatusOr<std::string> Items(LossEngine* engine, const Case& c, const DatasetSpec& spec) {
+v1::ComputeLossRequest Request(const Case& c, const DatasetSpec& spec, v1::Reduction reduction) {
   v1::ComputeLossRequest request;
   *request.add_losses() = c.loss;
-  request.set_reduction(v1::REDUCTION_NONE);
+  request.set_reduction(reduction);
   request.set_non_finite(c.non_finite);
   MakeDataset(*c.signature, spec).Fill(0, spec.shape[0], request.mutable_inputs());
+  return request;
+}
+
+absl::StatusOr<v1::LossResult> Compute(LossEngine* engine, const v1::ComputeLossRequest& request) {
   v1::ComputeLossResponse response;
   std::promise<absl::Status> done;
   engine->ComputeLoss(request, &response, nullptr,
                       [&done](absl::Status s) { done.set_value(std::move(s)); });
   if (absl::Status s = done.get_future().get(); !s.ok()) return s;
-  return response.results(0).values().data();
+  return response.results(0);
+}
+
+absl::StatusOr<std::string> Items(LossEngine* engine, const Case& c, const DatasetSpec& spec) {
+  const auto result = Compute(engine, Request(c, spec, v1::REDUCTION_NONE));
+  if (!result.ok()) return result.status();
+  return result->values().data();
+}
+
+// The gradients of the mean, one input after the other; empty where the loss has none.
+absl::StatusOr<std::string> Gradients(LossEngine* engine, const Case& c, const DatasetSpec& spec) {
+  v1::ComputeLossRequest request = Request(c, spec, v1::REDUCTION_MEAN);
+  for (int i = 0; i < c.signature->inputs.size; ++i) {
+    const char* name = c.signature->inputs[i].name;
+    if (HasGradient(*c.signature, i) && request.inputs().contains(name)) {
+      request.add_gradients_of(name);
+    }
+  }
+  std::string bytes;
+  if (request.gradients_of().empty()) return bytes;
+  const auto result = Compute(engine, request);
+  if (!result.ok()) return result.status();
+  for (const std::string& name : request.gradients_of()) {
+    bytes += result->gradients().at(name).data();
+  }
+  return bytes;
+}
+
+// Those of the shapes that take no time, which must not depend on the threads to begin with.
+absl::StatusOr<std::string> GradientBits(LossEngine* one_thread, LossEngine* two_threads,
+                                         const Case& c) {
+  constexpr int64_t kMostSamples = 10000;
+  std::string all;
+  for (const DatasetSpec& spec : c.many) {
+    if (spec.shape[0] > kMostSamples) continue;
+    const auto one = Gradients(one_thread, c, spec);
+    if (!one.ok()) return one.status();
+    const auto two = Gradients(two_threads, c, spec);
+    if (!two.ok()) return two.status();
+    if (*one != *two) return absl::InternalError("two threads give other gradients");
+    all += *one;
+  }
+  return all.empty() ? "" : " gradients " + HalfOfSha256(all);
 }
 
 // A stream of one case.
@@ -159,6 +207,10 @@ absl::StatusOr<std::string> Bits(LossEngine* one_thread, LossEngine* two_threads
     items += *more;
     datasets.push_back(MakeDataset(*c.signature, spec));
   }
+  const auto gradients = GradientBits(one_thread, two_threads, c);
+  if (!gradients.ok()) return gradients.status();
+  const std::string bits = "few " + Hex(*few) + " items " + HalfOfSha256(items) + *gradients;
+  if (!c.streams) return bits;  // a loss of a whole batch has no state
   const auto whole = WholeBatches(one_thread, c, datasets);
   if (!whole.ok()) return whole.status();
   const auto small = SmallBatches(two_threads, c, datasets);
@@ -172,8 +224,8 @@ absl::StatusOr<std::string> Bits(LossEngine* one_thread, LossEngine* two_threads
   if (state != merged->state().value()) {
     return absl::InternalError("merged evaluations give another state");
   }
-  return "few " + Hex(*few) + " items " + HalfOfSha256(items) + " state " + HalfOfSha256(state) +
-         " mean " + HexFloat(whole->summaries(0).result().value());
+  return bits + " state " + HalfOfSha256(state) + " mean " +
+         HexFloat(whole->summaries(0).result().value());
 }
 
 std::string RevisionLine() { return "revision " + std::to_string(kArithmeticRevision); }

@@ -1,6 +1,7 @@
 #include "tests/golden/inputs.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <string_view>
@@ -120,6 +121,7 @@ double Value(const Input& input, v1::DataType dtype, bool special, Random* rando
       return random->Below(2) == 0 ? static_cast<double>(random->Below(2))
                                    : Probability(special, random);
     case ValueRule::kZeroOrOne:
+    case ValueRule::kSimilarity:  // -1 is for one convention only
       return static_cast<double>(random->Below(2));
     case ValueRule::kPlusMinusOne:
       return static_cast<double>(2 * random->Below(2) - 1);
@@ -157,18 +159,48 @@ void AppendAs(v1::DataType dtype, double value, std::string* bytes) {
   }
 }
 
+// Anchors of a scale of a detection head.
+constexpr int64_t kAnchors = 2;
+
+// Of a table of this width: few, so that the widest stays small.
+int64_t TableRows(int64_t width) { return std::min<int64_t>(width, 40); }
+
+// Frames and labels of a sample of sequences.
+constexpr int64_t kFrames = 11;
+constexpr int64_t kLabelsOfFrames = 4;
+
 std::vector<int64_t> ShapeOf(ShapeRule rule, const std::vector<int64_t>& main) {
   std::vector<int64_t> shape = main;
   switch (rule) {
     case ShapeRule::kElements:
     case ShapeRule::kClasses:
     case ShapeRule::kRows:
+    case ShapeRule::kEmbeddings:
+    case ShapeRule::kLabelRows:
       return shape;
+    case ShapeRule::kBoxes:
+      return {main[0], 4};
+    case ShapeRule::kTable:
+      return {TableRows(main[1]), main[1]};
+    case ShapeRule::kFrames:
+      return {main[0], kFrames, main[1]};
+    case ShapeRule::kSequences:
+      return {main[0], kLabelsOfFrames};
+    case ShapeRule::kInputLengths:
+    case ShapeRule::kLabelLengths:
+      return {main[0]};
+    case ShapeRule::kHead:
+      return {main[0], kAnchors, 3, 2, 5 + main[1]};
+    case ShapeRule::kHeadBoxes:
+      return {2 * main[0], 6};
     case ShapeRule::kPositions:
+    case ShapeRule::kRowValues:
       shape.erase(shape.begin() + 1);
       return shape;
     case ShapeRule::kClassVector:
       return {main[1]};
+    case ShapeRule::kTableVector:
+      return {TableRows(main[1])};
     case ShapeRule::kLastDimension:
       return {main.back()};
   }
@@ -181,40 +213,95 @@ int64_t Elements(const std::vector<int64_t>& shape) {
   return elements;
 }
 
-NamedTensor MakeTensor(const Input& input, const DatasetSpec& spec, Random* random) {
+// One for all samples; the boxes of all images are not cut either.
+bool IsConstant(ShapeRule rule) {
+  return rule == ShapeRule::kClassVector || rule == ShapeRule::kLastDimension ||
+         rule == ShapeRule::kTable || rule == ShapeRule::kTableVector ||
+         rule == ShapeRule::kHeadBoxes;
+}
+
+// Number `index` of a box that is one in every format: the last two are at least 0 and at least the
+// first two, which are kept from call to call.
+double OfBox(double value, int64_t index, std::array<double, 2>* first) {
+  const auto axis = static_cast<size_t>(index % 2);
+  if (index < 2) return (*first)[axis] = value;
+  const double size = std::abs(value);
+  return size < (*first)[axis] ? (*first)[axis] : size;
+}
+
+// A label, or the length of a sequence.
+int64_t Label(const Input& input, const DatasetSpec& spec, int64_t label_count, Random* random) {
+  if (input.values == ValueRule::kLength) {
+    const bool frames = input.shape == ShapeRule::kInputLengths;
+    return random->Below(1 + (frames ? kFrames : kLabelsOfFrames));
+  }
+  if (input.values == ValueRule::kSequenceLabel) {
+    const int64_t label = random->Below(label_count - 1);
+    return label < spec.blank ? label : label + 1;
+  }
+  if (input.values == ValueRule::kLabelList && random->Below(8) == 0) return -1;
+  return random->Below(label_count);
+}
+
+// Number `index` of a ground truth box: image, class, center, size.
+double OfHeadBox(int64_t index, const DatasetSpec& spec, Random* random) {
+  if (index == 0) return static_cast<double>(random->Below(spec.shape[0]));
+  if (index == 1) return static_cast<double>(random->Below(spec.shape[1]));
+  return index < 4 ? random->Unit() : 1 - 0.95 * random->Unit();
+}
+
+NamedTensor MakeTensor(const Input& input, const DatasetSpec& spec, int64_t label_count,
+                       Random* random) {
   NamedTensor made;
   made.name = input.name;
-  made.per_sample =
-      input.shape != ShapeRule::kClassVector && input.shape != ShapeRule::kLastDimension;
-  const std::vector<int64_t> shape = ShapeOf(input.shape, spec.shape);
+  made.per_sample = !IsConstant(input.shape);
+  std::vector<int64_t> shape = ShapeOf(input.shape, spec.shape);
+  if (spec.time_major && input.shape == ShapeRule::kFrames) {
+    std::swap(shape[0], shape[1]);
+    made.sample_axis = 1;
+  }
   for (const int64_t size : shape) made.tensor.add_shape(size);
   const bool labels = input.type == TypeRule::kLabel;
   made.tensor.set_dtype(labels ? v1::DATA_TYPE_INT64 : spec.dtype);
   std::string* bytes = made.tensor.mutable_data();
   const int64_t elements = Elements(shape);
   const int64_t per_sample = made.per_sample ? std::max<int64_t>(1, elements / shape[0]) : elements;
+  std::array<double, 2> lower_corner = {};
   for (int64_t i = 0; i < elements; ++i) {
     const int64_t sample = i / per_sample;
     if (!labels) {
-      const bool special = made.per_sample && sample % 4 == 3;
-      AppendAs(spec.dtype, Value(input, spec.dtype, special, random), bytes);
+      const bool special = made.per_sample && sample % 4 == 3 && !spec.whole_batch;
+      double value = Value(input, spec.dtype, special, random);
+      if (input.values == ValueRule::kBox) value = OfBox(value, i % 4, &lower_corner);
+      // Sizes are the exponentials of these.
+      if (input.shape == ShapeRule::kHead) value /= 8;
+      if (input.shape == ShapeRule::kHeadBoxes) value = OfHeadBox(i % 6, spec, random);
+      AppendAs(spec.dtype, value, bytes);
     } else if (spec.ignored_label.has_value() && sample % 7 == 5) {
       Append(*spec.ignored_label, bytes);
     } else {
-      Append(random->Below(spec.shape[1]), bytes);
+      Append(Label(input, spec, label_count, random), bytes);
     }
   }
   return made;
 }
 
-// Some targets equal their predictions: differences of 0, and hits of zero_one.
+// Some targets equal their predictions: differences of 0, hits of zero_one, and boxes of one
+// interval, or both, in common, without which hardly any would overlap.
 void CopySomePredictions(const Signature& signature, Dataset* dataset) {
-  if (signature.inputs.size < 2 || signature.item != ItemKind::kElement) return;
-  if (signature.inputs[1].values != ValueRule::kAny || signature.inputs[1].optional) return;
+  if (signature.inputs.size < 2 || signature.inputs[1].optional) return;
+  const bool boxes = signature.inputs[1].values == ValueRule::kBox;
+  const bool elements =
+      signature.item == ItemKind::kElement && signature.inputs[1].values == ValueRule::kAny;
+  if (!boxes && !elements) return;
   const std::string& from = dataset->tensors[0].tensor.data();
   std::string* to = dataset->tensors[1].tensor.mutable_data();
   const size_t size = ByteSize(static_cast<DataType>(dataset->tensors[0].tensor.dtype()));
-  for (size_t i = 0; i + size <= to->size(); i += 5 * size) to->replace(i, size, from, i, size);
+  for (size_t i = 0; (i + 1) * size <= to->size(); ++i) {
+    const size_t axis = i % 2, box = i / 4;
+    const bool copied = elements ? i % 5 == 0 : box % 4 == 0 || box % 4 == axis + 1;
+    if (copied) to->replace(i * size, size, from, i * size, size);
+  }
 }
 
 }  // namespace
@@ -223,18 +310,28 @@ Dataset MakeDataset(const Signature& signature, const DatasetSpec& spec) {
   Random random(spec.seed);
   Dataset dataset;
   dataset.samples = spec.shape[0];
+  int64_t label_count = spec.shape.size() > 1 ? spec.shape[1] : 1;
   for (const Input& input : signature.inputs) {
-    if (input.optional && !spec.optional_inputs) continue;
-    dataset.tensors.push_back(MakeTensor(input, spec, &random));
+    if (input.shape == ShapeRule::kTable) label_count = TableRows(spec.shape[1]);
+  }
+  size_t heads = 0;
+  for (const Input& input : signature.inputs) {
+    const bool head = input.shape == ShapeRule::kHead;
+    if (head ? heads++ >= spec.heads : input.optional && !spec.optional_inputs) continue;
+    dataset.tensors.push_back(MakeTensor(input, spec, label_count, &random));
   }
   CopySomePredictions(signature, &dataset);
   if (spec.sample_weight) {
     NamedTensor weights;
     weights.name = kSampleWeight;
     weights.tensor.set_dtype(spec.dtype);
-    weights.tensor.add_shape(spec.shape[0]);
-    for (int64_t i = 0; i < spec.shape[0]; ++i) {
-      AppendAs(spec.dtype, Weight(&random), weights.tensor.mutable_data());
+    weights.per_sample = !spec.whole_batch;
+    const int64_t count = spec.whole_batch ? 1 : spec.shape[0];
+    weights.tensor.add_shape(count);
+    for (int64_t i = 0; i < count; ++i) {
+      // The one weight of a batch does not leave it out.
+      const double weight = spec.whole_batch ? 0.5 + random.Unit() : Weight(&random);
+      AppendAs(spec.dtype, weight, weights.tensor.mutable_data());
     }
     dataset.tensors.push_back(std::move(weights));
   }
@@ -251,10 +348,16 @@ void Dataset::Fill(int64_t begin, int64_t end,
     }
     to.set_dtype(from.tensor.dtype());
     *to.mutable_shape() = from.tensor.shape();
-    to.set_shape(0, end - begin);
-    const size_t row = from.tensor.data().size() / static_cast<size_t>(samples);
-    to.set_data(from.tensor.data().substr(static_cast<size_t>(begin) * row,
-                                          static_cast<size_t>(end - begin) * row));
+    to.set_shape(from.sample_axis, end - begin);
+    const size_t outer =
+        from.sample_axis == 0 ? 1 : static_cast<size_t>(std::max<int64_t>(to.shape(0), 1));
+    const size_t run = from.tensor.data().size() / outer;
+    const size_t row = run / static_cast<size_t>(samples);
+    to.clear_data();
+    for (size_t i = 0; i < outer; ++i) {
+      to.mutable_data()->append(from.tensor.data(), i * run + static_cast<size_t>(begin) * row,
+                                static_cast<size_t>(end - begin) * row);
+    }
   }
 }
 

@@ -21,6 +21,7 @@ struct NamedTensor {
   std::string name;
   v1::Tensor tensor;
   bool per_sample = true;
+  int sample_axis = 0;
 };
 
 struct Dataset {
@@ -35,10 +36,17 @@ struct Dataset {
 struct DatasetSpec {
   uint64_t seed = 0;
   v1::DataType dtype = v1::DATA_TYPE_FLOAT32;  // of the value inputs
-  std::vector<int64_t> shape;                  // of predictions; with classes, of the class inputs
+  std::vector<int64_t> shape;                  // of predictions; with classes, of the class inputs;
+                                               // of sequences samples and classes
   bool optional_inputs = false;                // also class_weight and the like
   bool sample_weight = false;
   std::optional<int64_t> ignored_label;  // every seventh sample has it
+  // Of sequences.
+  int64_t blank = 0;
+  bool time_major = false;
+  // Of whole batches, which one special value would turn into NaN.
+  bool whole_batch = false;
+  size_t heads = 0;  // of a detection head: scales
 };
 
 // The inputs of a signature. A quarter of the samples holds special values: infinities, NaN, zeros

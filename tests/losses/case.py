@@ -7,6 +7,8 @@ import numpy as np
 
 from tests.support.floats import Bfloat16, widen
 
+# Inputs that are labels or lengths, of any integer type.
+_INTEGERS = ("labels", "input_lengths", "label_lengths")
 # Inputs that are not values: they do not decide the compute type.
 _NOT_VALUES = ("labels", "sample_weight", "class_weight", "pos_weight")
 
@@ -19,6 +21,8 @@ class Case:
     parameters: dict = dataclasses.field(default_factory=dict)
     # PyTorch decides too, where it has the function. A string says why it does not.
     torch: object = True
+    # Differences of values tell the gradient. A string says why they do not.
+    smooth: object = True
     mean: float = None  # a worked value of MEAN
     sum: float = None  # a worked value of SUM
 
@@ -39,7 +43,7 @@ class Case:
         result = {}
         for name, array in self.inputs.items():
             array = widen(array)
-            result[name] = array.astype(np.int64 if name == "labels" else self.compute_type)
+            result[name] = array.astype(np.int64 if name in _INTEGERS else self.compute_type)
         return result
 
     def __str__(self):

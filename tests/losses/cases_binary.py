@@ -136,7 +136,8 @@ def _margins(random):
     p = wide(random, 200, np.float32, -15, 15)
     yield Case("squared, wide", "hinge", {"predictions": p, "targets": np.sign(wide(random, 200))},
                {"squared": True, "margin": 0.25})
-    yield Case("ties", "margin_ranking", {"first": f32(1, 1, 2), "second": f32(1, 1, 2), "targets": f32(1, -1, 1)})
+    yield Case("ties", "margin_ranking", {"first": f32(1, 1, 2), "second": f32(1, 1, 2), "targets": f32(1, -1, 1)},
+               torch="at a kink PyTorch 2.14 takes another subgradient than those before")
 
 
 def cases():

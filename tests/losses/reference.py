@@ -26,6 +26,7 @@ class Items:
     row: bool  # judged as a row, else as an element
     ignored: np.ndarray = None  # bool, item-shaped; None: nothing is ignored
     denominators: np.ndarray = None  # what an item counts in MEAN's denominator; None: 1
+    divisors: np.ndarray = None  # what MEAN divides an item by, in the compute type, before it adds; None: 1
 
     def scaled(self, factor):
         return dataclasses.replace(self, values=[v * factor for v in self.values],

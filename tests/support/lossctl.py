@@ -7,10 +7,11 @@ from tests.support import server
 
 
 def binary():
-    return os.environ.get("LOSSCTL_BIN", str(pathlib.Path(server.binary()).with_name("lossctl")))
+    named = os.environ.get("LOSSCTL_BIN", pathlib.Path(server.binary()).with_name("lossctl"))
+    return str(pathlib.Path(named).resolve())  # it may run in another folder
 
 
-def run(*arguments, timeout=60):
+def run(*arguments, timeout=60, cwd=None):
     """The finished process, with stdout and stderr as text."""
     return subprocess.run([binary(), *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
-                          check=False)
+                          check=False, cwd=cwd)

@@ -1,4 +1,6 @@
 """numpy arrays <-> lossd.v1 messages."""
+import re
+
 import numpy as np
 
 from tests.support.floats import Bfloat16
@@ -38,7 +40,12 @@ def loss(name, parameters=None, bindings=None, label="", weight=None):
     for key, value in (parameters or {}).items():
         enum = kind.DESCRIPTOR.fields_by_name[key].enum_type
         if enum and isinstance(value, str):
-            value = enum.values_by_name[f"{enum.name.upper()}_{value}"].number
+            prefix = re.sub(r"(?<!^)(?=[A-Z])", "_", enum.name).upper()
+            value = enum.values_by_name[f"{prefix}_{value}"].number
+        if key == "scales":
+            for anchors in value:
+                kind.scales.add(anchors=[losses_pb2.YoloAnchor(width=w, height=h) for w, h in anchors])
+            continue
         setattr(kind, key, value)
     return message
 

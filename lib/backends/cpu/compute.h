@@ -6,6 +6,7 @@
 #ifndef LOSSD_LIB_BACKENDS_CPU_COMPUTE_H_
 #define LOSSD_LIB_BACKENDS_CPU_COMPUTE_H_
 
+#include <array>
 #include <cstddef>
 #include <functional>
 #include <vector>
@@ -23,11 +24,17 @@ struct ComputeTask {
   BoundLoss loss;
   // Where to put the items, in item shape and compute type; null: nowhere.
   std::byte* values = nullptr;
+  // Where to put the gradients of the mean, or of the sum; null: nowhere.
+  std::array<std::byte*, kMaxGradients> gradients{};
+  bool gradients_of_mean = true;
+  // Where to put the table's update; null: nowhere.
+  std::byte* table_update = nullptr;
 };
 
 struct ComputeOutcome {
   LossSums sums;
-  double seconds = 0;  // of all threads together
+  std::array<double, kMaxComponents> components{};  // of the one item of a whole-batch loss
+  double seconds = 0;                               // of all threads together
 };
 
 using ComputeDone = std::function<void(absl::Status, std::vector<ComputeOutcome>)>;
@@ -36,10 +43,10 @@ using ComputeDone = std::function<void(absl::Status, std::vector<ComputeOutcome>
 // over does.
 inline constexpr int64_t kInlineElements = 16384;
 
-// Runs the tasks and calls `done` with an outcome for each, or with the error of the first bad
-// item; in order of the tasks and their blocks of items, whatever ran first; within a block weights
-// are checked first, then labels, then the other inputs. A cancelled token (null: none) stops the
-// work within a chunk: CANCELLED.
+// Runs the tasks: the sums first, then what depends on them. Calls `done` with an outcome for each,
+// or with the error of the first bad item; in order of the tasks and their blocks of items,
+// whatever ran first; within a block weights are checked first, then labels, then the other inputs.
+// A cancelled token (null: none) stops the work within a chunk: CANCELLED.
 void Compute(ThreadPool* pool, std::vector<ComputeTask> tasks, const CollectOptions& options,
              const CancellationToken* token, ComputeDone done);
 

@@ -1,0 +1,120 @@
+#include "lib/forms/element_form.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace lossd {
+
+template <class T>
+ElementForm<T>::ElementForm(const FormCall& call)
+    : FormBase<T>(call, static_cast<int64_t>(kBlockItems), call.kernels.elementwise.parts) {}
+
+template <class T>
+absl::Status ElementForm<T>::ReadOperand(const Operand& operand, std::unique_ptr<T[]>* buffer,
+                                         const T** values) {
+  if (*buffer == nullptr && !this->InPlace(operand)) {
+    *buffer = AllocateFor<T>(kBlockItems);
+    if (!operand.view) std::fill_n(buffer->get(), kBlockItems, T(1));
+  }
+  *values = buffer->get();
+  if (!operand.view) return absl::OkStatus();
+  const size_t n = this->n();
+  if (!operand.repeats) {
+    absl::Status s = this->ReadChecked(operand, this->first(), n, buffer->get(), values);
+    if (!s.ok()) return s;
+    return this->CheckValues(operand, *values, this->first(), n, this->weights());
+  }
+  if (absl::Status s = this->ReadWhole(operand, &repeated_); !s.ok()) return s;
+  const size_t period = static_cast<size_t>(operand.view.elements());
+  size_t phase = static_cast<size_t>(this->first()) % period;
+  for (size_t i = 0; i < n; ++i) {
+    (*buffer)[i] = repeated_[phase];
+    if (++phase == period) phase = 0;
+  }
+  return absl::OkStatus();
+}
+
+template <class T>
+absl::Status ElementForm<T>::ReadOperands() {
+  for (int i = 0; i < call_.kernels.elementwise.operands; ++i) {
+    absl::Status s = ReadOperand(call_.operands[i], &operands_[i], &values_[i]);
+    if (!s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
+template <class T>
+absl::Status ElementForm<T>::Run(int64_t first, int64_t n, ItemBlock<T>* block) {
+  if (absl::Status s = this->Begin(first, n); !s.ok()) return s;
+  if (absl::Status s = ReadOperands(); !s.ok()) return s;
+  T* items[kMaxParts] = {};
+  for (int part = 0; part < call_.kernels.elementwise.parts; ++part)
+    items[part] = this->items_[part].get();
+  const double* parameters = call_.parameters.data();
+  if constexpr (sizeof(T) == 4) {
+    call_.kernels.elementwise.f32(parameters, values_, this->n(), items);
+  } else {
+    call_.kernels.elementwise.f64(parameters, values_, this->n(), items);
+  }
+  // The same place in the next block; beyond the end a prefetch does nothing.
+  Upcoming upcoming;
+  for (int i = 0; i < 2; ++i) {
+    if (!call_.operands[i].view || values_[i] == operands_[i].get()) continue;
+    upcoming.streams[i] = reinterpret_cast<const std::byte*>(values_[i] + n);
+  }
+  this->End(upcoming, block);
+  return absl::OkStatus();
+}
+
+template <class T>
+bool ElementForm<T>::AddInOnePass(int64_t first, int64_t n, LossSums* sums) {
+  if constexpr (sizeof(T) == 8) return false;
+  const OnePassKernel kernel = call_.kernels.elementwise.one_pass_f32;
+  if (kernel == nullptr || n != static_cast<int64_t>(kBlockItems) || call_.sample_weight.view)
+    return false;
+  const float* operands[2];
+  for (int i = 0; i < 2; ++i) {
+    const Operand& operand = call_.operands[i];
+    if (!this->InPlace(operand) || operand.values != ValueRule::kAny) return false;
+    operands[i] = reinterpret_cast<const float*>(operand.view.Run(first, n, nullptr));
+  }
+  OnePassSum sum;
+  sum.top = one_pass_top_;
+  kernel(call_.parameters.data(), operands, static_cast<size_t>(n), &sum);
+  // One binade to spare where the guess was too low; it is lowered only where it was too high to
+  // prove anything.
+  if (sum.measured_top > sum.top) {
+    one_pass_top_ = sum.measured_top + 1;
+  } else if (!sum.parts.exact) {
+    one_pass_top_ = sum.measured_top;
+  }
+  if (!sum.parts.exact) return false;
+  Add(sum.parts, &sums->parts[0]);
+  sums->weight.Add(static_cast<double>(n));
+  sums->items += n;
+  return true;
+}
+
+template <class T>
+absl::Status ElementForm<T>::RunGradients(int64_t first, int64_t n, const GradientCall& gradients) {
+  ItemBlock<T> block;
+  if (absl::Status s = Run(first, n, &block); !s.ok()) return s;
+  const T* scales = this->Scales(gradients);
+  T* outputs[kMaxOperands] = {};
+  for (int o = 0; o < kMaxOperands; ++o) {
+    if (gradients.outputs[o] != nullptr)
+      outputs[o] = reinterpret_cast<T*>(gradients.outputs[o]) + first;
+  }
+  const double* parameters = call_.parameters.data();
+  if constexpr (sizeof(T) == 4) {
+    call_.kernels.elementwise.gradient_f32(parameters, values_, this->n(), scales, outputs);
+  } else {
+    call_.kernels.elementwise.gradient_f64(parameters, values_, this->n(), scales, outputs);
+  }
+  return absl::OkStatus();
+}
+
+template class ElementForm<float>;
+template class ElementForm<double>;
+
+}  // namespace lossd

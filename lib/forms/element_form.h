@@ -1,0 +1,48 @@
+// The element-wise form: an item an element.
+//
+// Thread-safety: a form belongs to one thread. Ownership: see form.h.
+#ifndef LOSSD_LIB_FORMS_ELEMENT_FORM_H_
+#define LOSSD_LIB_FORMS_ELEMENT_FORM_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "lib/forms/form.h"
+
+namespace lossd {
+
+template <class T>
+class ElementForm : public FormBase<T> {
+ public:
+  explicit ElementForm(const FormCall& call);
+
+  // Computes the items of units [first, first + n). The block points into the form's buffers and
+  // holds until the next Run. INVALID_ARGUMENT for a value that breaks its rule, with its place.
+  absl::Status Run(int64_t first, int64_t n, ItemBlock<T>* block);
+
+  // Adds units [first, first + n) to the sums in one pass over the operands, without storing items;
+  // false, and nothing was added, where that cannot be: the kernels have no such pass, an operand
+  // is not in place, a value rule or weights must be seen to, or the sum could not be proven exact.
+  // Then Run and Collect do it.
+  bool AddInOnePass(int64_t first, int64_t n, LossSums* sums);
+
+  // Writes the gradients of units [first, first + n).
+  absl::Status RunGradients(int64_t first, int64_t n, const GradientCall& gradients);
+
+ private:
+  absl::Status ReadOperands();
+  absl::Status ReadOperand(const Operand& operand, std::unique_ptr<T[]>* buffer, const T** values);
+
+  using FormBase<T>::call_;
+  const T* values_[kMaxOperands] = {};           // of the last Run
+  std::unique_ptr<T[]> operands_[kMaxOperands];  // those that had to be copied
+  std::unique_ptr<T[]> repeated_;
+  int one_pass_top_ = 0;  // a guess at the magnitude of the items, from the blocks before
+};
+
+extern template class ElementForm<float>;
+extern template class ElementForm<double>;
+
+}  // namespace lossd
+
+#endif  // LOSSD_LIB_FORMS_ELEMENT_FORM_H_

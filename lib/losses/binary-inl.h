@@ -1,0 +1,149 @@
+// Predictions of a binary target as they come: logits or probs. Each kind gives -log p and
+// -log(1 - p), p, 1 - p, and their slopes.
+//
+// With logits x, log p = -softplus(-x) and log(1 - p) = -softplus(x), softplus(x) = max(x, 0) +
+// log(1 + e^-|x|): every term is at least 0, so nothing cancels. A term whose factor is 0 is 0,
+// also where the logarithm is infinite.
+//
+// Thread-safety: pure functions on registers. Ownership: none.
+#if defined(LOSSD_LIB_LOSSES_BINARY_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LOSSD_LIB_LOSSES_BINARY_INL_H_
+#undef LOSSD_LIB_LOSSES_BINARY_INL_H_
+#else
+#define LOSSD_LIB_LOSSES_BINARY_INL_H_
+#endif
+
+#include "hwy/highway.h"
+#include "lib/forms/math-inl.h"
+#include "lib/forms/predictions-inl.h"
+#include "lib/losses/descriptor.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lossd::HWY_NAMESPACE {
+namespace binary {
+
+// -log p and -log(1 - p).
+template <class V>
+struct NegLogs {
+  V positive, negative;
+};
+
+// p and 1 - p.
+template <class V>
+struct Probabilities {
+  V positive, negative;
+};
+
+// Each kind of prediction gives its logarithms, its probabilities and the slope of
+// a (-log p) + b (-log(1 - p)) with respect to the prediction.
+
+// Of a logit.
+struct FromLogits {
+  template <class D, class V>
+  static HWY_INLINE NegLogs<V> Logs(D d, V x) {
+    const V zero = hn::Zero(d);
+    const V small = Log1pExpNeg(d, hn::Abs(x));
+    // Exactly one of max(x, 0) and max(-x, 0) is not 0.
+    const V above = hn::IfThenElseZero(hn::Gt(x, zero), x);
+    const V below = hn::IfThenElseZero(hn::Lt(x, zero), hn::Sub(zero, x));
+    return {hn::Add(below, small), hn::Add(above, small)};
+  }
+  template <class D, class V>
+  static HWY_INLINE V Probability(D d, V x) {
+    return Sigmoid(d, x);
+  }
+  template <class D, class V>
+  static HWY_INLINE V Complement(D d, V x) {
+    return Sigmoid(d, hn::Sub(hn::Zero(d), x));
+  }
+  // Both from one exponential; 2.5 ulp.
+  template <class D, class V>
+  static HWY_INLINE Probabilities<V> Both(D d, V x) {
+    const V one = hn::Set(d, hn::TFromD<D>(1));
+    const V e = ExpNonPositive(d, hn::Neg(hn::Abs(x)));
+    const V larger = hn::Div(one, hn::Add(one, e));
+    const V smaller = hn::Mul(e, larger);
+    const auto above = hn::Gt(x, hn::Zero(d));
+    return {hn::IfThenElse(above, larger, smaller), hn::IfThenElse(above, smaller, larger)};
+  }
+  // dp / dx.
+  template <class D, class V>
+  static HWY_INLINE V Rate(D, const Probabilities<V>& p) {
+    return hn::Mul(p.positive, p.negative);
+  }
+  template <class D, class V>
+  static HWY_INLINE V Slope(D d, V x, V a, V b) {
+    const Probabilities<V> p = Both(d, x);
+    return hn::MulSub(b, p.positive, hn::Mul(a, p.negative));
+  }
+};
+
+// Of a probability, as it is.
+struct FromProbs {
+  template <class D, class V>
+  static HWY_INLINE NegLogs<V> Logs(D d, V p) {
+    const V zero = hn::Zero(d);
+    return {hn::Sub(zero, Log(d, p)), hn::Sub(zero, Log1p(d, hn::Sub(zero, p)))};
+  }
+  template <class D, class V>
+  static HWY_INLINE V Probability(D, V p) {
+    return p;
+  }
+  template <class D, class V>
+  static HWY_INLINE V Complement(D d, V p) {
+    using T = hn::TFromD<D>;
+    return hn::Sub(hn::Set(d, T(1)), p);
+  }
+  template <class D, class V>
+  static HWY_INLINE Probabilities<V> Both(D d, V p) {
+    return {p, Complement(d, p)};
+  }
+  template <class D, class V>
+  static HWY_INLINE V Rate(D d, const Probabilities<V>&) {
+    return hn::Set(d, hn::TFromD<D>(1));
+  }
+  template <class D, class V>
+  static HWY_INLINE V Slope(D d, V p, V a, V b) {
+    return hn::Sub(MaskedDiv(d, b, Complement(d, p)), MaskedDiv(d, a, p));
+  }
+};
+
+// Of a probability, the logarithms clamped at -100 as torch does.
+struct FromClampedProbs : FromProbs {
+  template <class D, class V>
+  static HWY_INLINE NegLogs<V> Logs(D d, V p) {
+    using T = hn::TFromD<D>;
+    const V limit = hn::Set(d, T(100));
+    const NegLogs<V> logs = FromProbs::Logs(d, p);
+    return {hn::IfThenElse(hn::Gt(logs.positive, limit), limit, logs.positive),
+            hn::IfThenElse(hn::Gt(logs.negative, limit), limit, logs.negative)};
+  }
+  // (p - y) / (p (1 - p)) for a = y and b = 1 - y, the divisor at least 1e-12 as in torch, where it
+  // is a float for every type.
+  template <class D, class V>
+  static HWY_INLINE V Slope(D d, V p, V a, V b) {
+    const V least = hn::Set(d, hn::TFromD<D>(1e-12f));
+    const V rest = Complement(d, p);
+    const V product = hn::Mul(p, rest);
+    const V divisor = hn::IfThenElse(hn::Lt(product, least), least, product);
+    return hn::Div(hn::MulSub(b, p, hn::Mul(a, rest)), divisor);
+  }
+};
+
+constexpr ShapeRule kElements = ShapeRule::kElements;
+constexpr Input kLogits = {"logits", kElements, TypeRule::kFloating, ValueRule::kAny, false};
+constexpr Input kProbs = {"probs", kElements, TypeRule::kFloating, ValueRule::kAny, false};
+constexpr Input kTargets = {"targets", kElements, TypeRule::kTarget, ValueRule::kUnitInterval,
+                            false};
+
+constexpr Input kLogitsTargets[] = {kLogits, kTargets};
+constexpr Input kProbsTargets[] = {kProbs, kTargets};
+
+constexpr char kFamily[] = "binary";
+constexpr double kMax = 1.7976931348623157e308;
+
+}  // namespace binary
+}  // namespace lossd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard
