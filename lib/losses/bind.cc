@@ -70,7 +70,7 @@ std::string DescribeSignatures(const LossRow& row) {
     bool first = true;
     for (const Input& input : signature.inputs) {
       if (input.optional) continue;
-      text += (first ? "" : ", ") + std::string(input.name) + " " + Describe(input.shape);
+      text += (first ? "" : ", ") + std::string(input.name) + " " + DescribeShape(signature, input);
       first = false;
     }
   }

@@ -53,6 +53,13 @@ const char* Describe(ShapeRule rule) {
   return "";
 }
 
+const char* DescribeShape(const Signature& signature, const Input& input) {
+  const bool of_rows =
+      input.shape == ShapeRule::kPositions && (signature.inputs[0].shape == ShapeRule::kRows ||
+                                               signature.inputs[0].shape == ShapeRule::kEmbeddings);
+  return of_rows ? Describe(ShapeRule::kRowValues) : Describe(input.shape);
+}
+
 const char* Describe(ItemKind kind) {
   switch (kind) {
     case ItemKind::kElement:

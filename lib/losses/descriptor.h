@@ -167,6 +167,8 @@ struct LossTable {
 
 // For people: "[N,C,...]", "> 0", "element", the types.
 const char* Describe(ShapeRule rule);
+// The same of an input: labels of rows are [N].
+const char* DescribeShape(const Signature& signature, const Input& input);
 const char* Describe(ItemKind kind);
 std::string DescribeBounds(const Parameter& parameter);
 // The names of a kEnum parameter, e.g. "NATS|BITS".

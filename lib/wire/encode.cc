@@ -44,7 +44,7 @@ void DescribeInput(const LossRow& row, const Signature& signature, int index,
                    v1::InputDescription* description) {
   const Input& input = signature.inputs[index];
   description->set_name(input.name);
-  description->set_shape(Describe(input.shape));
+  description->set_shape(DescribeShape(signature, input));
   for (int type = v1::DATA_TYPE_FLOAT32; type <= v1::DATA_TYPE_BOOL; ++type) {
     if (Accepts(input.type, static_cast<DataType>(type))) {
       description->add_dtypes(static_cast<v1::DataType>(type));
