@@ -237,7 +237,7 @@ RowSoftmax FinishRow(T max_of_others, T at_max, T rest, double target) {
   double scaled_others, scaled_target;
   if (target >= max) {
     row.item = ScalarLog1p(others * ScalarExp(max - target));
-    row.max = static_cast<double>(static_cast<T>(target));
+    row.max = RoundedTo<T>(target);
     scaled_others = others * ScalarExp(max - row.max);
     scaled_target = ScalarExp(target - row.max);
   } else {

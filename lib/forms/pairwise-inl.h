@@ -30,13 +30,6 @@ using WideTag = hn::ScalableTag<double>;
 using Wide = hn::Vec<WideTag>;
 inline constexpr size_t kWideLanes = kVectorLanes<double>;
 
-// A parameter as the compute type has it. Never inlined: where two stand side by side, g++ 12
-// vectorises the two conversions of each away (from -O2 on), and nothing is rounded.
-template <class T>
-HWY_NOINLINE double RoundedTo(double parameter) {
-  return static_cast<double>(static_cast<T>(parameter));
-}
-
 // `count` elements from p on in f64, the other lanes 0. Reads no byte beyond them.
 template <class T>
 HWY_INLINE Wide LoadWide(const T* p, size_t count) {

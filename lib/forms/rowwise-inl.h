@@ -62,6 +62,13 @@ HWY_INLINE T QuietNan() {
   return std::numeric_limits<T>::quiet_NaN();
 }
 
+// A parameter as the compute type has it. Never inlined: where two stand side by side, g++ 12
+// vectorises the two conversions of each away (from -O2 on), and nothing is rounded.
+template <class T>
+HWY_NOINLINE double RoundedTo(double parameter) {
+  return static_cast<double>(static_cast<T>(parameter));
+}
+
 // A scalar through the vector function, so that it has the same bits as in a lane.
 template <class T>
 HWY_INLINE T ScalarExp(T x) {
