@@ -40,8 +40,8 @@ template <class T>
 absl::Status FormBase<T>::ValueError(const Operand& operand, int64_t index,
                                      const std::string& expected) const {
   return InvalidArgument("INVALID_VALUE", "inputs[\"" + operand.name + "\"]",
-                         std::string(call_.loss) + ": expected " + expected + ", got " +
-                             Number(ReadElement(operand.view, index)) + " at " +
+                         std::string(call_.loss) + ": " + operand.name + ": expected " + expected +
+                             ", got " + Number(ReadElement(operand.view, index)) + " at " +
                              operand.view.shape().PlaceOf(index));
 }
 

@@ -362,7 +362,8 @@ TEST(ElementForm, AValueIsCheckedUnlessItsWeightIsZero) {
   absl::Status status = RunAll(call, 5000, &items, &weights);
   EXPECT_EQ(DetailOf(status).reason, "INVALID_VALUE");
   EXPECT_EQ(DetailOf(status).field, "inputs[\"a\"]");
-  EXPECT_THAT(std::string(status.message()), HasSubstr("test: expected 0 or 1, got 3 at [15,0]"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("test: a: expected 0 or 1, got 3 at [15,0]"));
 
   ones[1500] = 0;
   const Owned<float> masked(DataType::kFloat32, {20, 100}, ones);

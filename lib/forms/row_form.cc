@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "lib/base/status.h"
 #include "lib/forms/operand_reader.h"
 #include "lib/forms/shared_table.h"
 
@@ -12,6 +13,10 @@ namespace {
 
 // Elements of rows that are gathered or widened at a time: they stay in L2.
 constexpr int64_t kMaxBufferedElements = 32768;
+// Labels of a row times its classes, whose pairs a loss of label rows goes over: a second of work.
+constexpr int64_t kMaxLabelPairs = int64_t{1} << 32;
+// Such pairs of a block of several rows, so that cancelling need not wait for more.
+constexpr int64_t kMaxPairsOfBlock = int64_t{1} << 28;
 
 template <class T>
 int64_t UnitsPerBlock(const FormCall& call) {
@@ -20,7 +25,9 @@ int64_t UnitsPerBlock(const FormCall& call) {
   int64_t elements = in_place ? kMaxBufferedElements * 32 : kMaxBufferedElements;
   const auto most = static_cast<int64_t>(kBlockItems);
   if (call.pointwise) elements = most;
-  return std::clamp<int64_t>(elements / std::max<int64_t>(call.width, 1), 1, most);
+  const int64_t width = std::max<int64_t>(call.width, 1);
+  if (call.label_rows.view) elements = std::min(elements, kMaxPairsOfBlock / width);
+  return std::clamp<int64_t>(elements / width, 1, most);
 }
 
 }  // namespace
@@ -66,11 +73,19 @@ absl::Status RowForm<T>::ReadLabelRows() {
     int64_t* const labels = label_rows_.get() + row * width;
     if (this->weights() != nullptr && this->weights()[row] == T(0))
       labels[0] = -1;  // not looked at
-    for (int64_t i = 0; i < call_.width && labels[i] != -1; ++i) {
-      if (labels[i] >= 0 && labels[i] < call_.width) continue;
-      const int64_t unit = this->first() + static_cast<int64_t>(row);
-      return this->LabelError(call_.label_rows, unit * call_.width + i, ", or -1 after the last");
+    const int64_t unit = this->first() + static_cast<int64_t>(row);
+    int64_t count = 0;
+    for (; count < call_.width && labels[count] != -1; ++count) {
+      if (labels[count] >= 0 && labels[count] < call_.width) continue;
+      return this->LabelError(call_.label_rows, unit * call_.width + count,
+                              ", or -1 after the last");
     }
+    if (count <= kMaxLabelPairs / call_.width) continue;
+    return ResourceExhausted(
+        "TOO_MANY_LABELS", "inputs[\"" + call_.label_rows.name + "\"]",
+        std::string(call_.loss) + ": row " + std::to_string(unit) + " has " +
+            std::to_string(count) + " labels of " + std::to_string(call_.width) +
+            " classes; labels x classes may be at most " + std::to_string(kMaxLabelPairs));
   }
   return absl::OkStatus();
 }
@@ -180,6 +195,8 @@ absl::Status RowForm<T>::AddToTable(int64_t begin, int64_t end, const GradientCa
   outputs[kTableGradient] = gradients_[kTableGradient].get();
   std::vector<T> units;
   for (int64_t first = 0; first < call_.units; first += this->max_units()) {
+    if (token_ != nullptr && token_->cancelled())
+      return absl::CancelledError("the call was cancelled");
     ItemBlock<T> block;
     absl::Status s = Run(first, std::min(this->max_units(), call_.units - first), &block);
     if (!s.ok()) return s;

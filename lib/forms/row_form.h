@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "lib/base/cancellation.h"
 #include "lib/forms/form.h"
 
 namespace lossd {
@@ -18,8 +19,12 @@ class RowForm : public FormBase<T> {
  public:
   explicit RowForm(const FormCall& call);
 
+  // A cancelled token ends what goes over all units with CANCELLED; null: nothing does.
+  void CancelBy(const CancellationToken* token) { token_ = token; }
+
   // Computes the items of units [first, first + n). The block points into the form's buffers and
-  // holds until the next Run. INVALID_ARGUMENT for a value that breaks its rule, with its place.
+  // holds until the next Run. INVALID_ARGUMENT for a value that breaks its rule, with its place;
+  // RESOURCE_EXHAUSTED for a row whose labels times classes are beyond kMaxLabelPairs.
   absl::Status Run(int64_t first, int64_t n, ItemBlock<T>* block);
 
   // Writes the gradients of units [first, first + n), but not the table's.
@@ -43,6 +48,7 @@ class RowForm : public FormBase<T> {
   void StoreRows(const T* rows, std::byte* output) const;
 
   using FormBase<T>::call_;
+  const CancellationToken* token_ = nullptr;
   RowBlock<T> block_;                            // of the last Run
   std::unique_ptr<T[]> operands_[kMaxOperands];  // those that had to be copied
   std::unique_ptr<T[]> row_targets_;

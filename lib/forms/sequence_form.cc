@@ -19,6 +19,10 @@ constexpr size_t kMaxCopiedElements = 32768;
 // States of the frames of a piece that a gradient computes again, where the square root of the
 // frames is not more: half a megabyte.
 constexpr size_t kPieceStates = 65536;
+// States of the frames between two looks at the token: milliseconds.
+constexpr size_t kStatesOfAdvance = size_t{1} << 20;
+// Labels that are checked at a time where there are too many of them to be kept.
+constexpr size_t kLabelsAtATime = 4096;
 // Frames times labels of a sample: a second of work, or two.
 constexpr int64_t kMaxSequenceStates = int64_t{1} << 30;
 
@@ -83,10 +87,16 @@ absl::Status SequenceForm<T>::ReadLabelsOf(Sample* sample) {
   const auto blank = static_cast<int64_t>(call_.parameters[kSequenceBlank]);
   const Operand& operand = call_.sequence.labels;
   const int64_t first = sample->index * label_columns_;
-  labels_of_sample_.resize(sample->labels);
-  ReadLabels(operand.view, first, sample->labels, labels_of_sample_.data());
+  // With more labels than frames nothing is computed of them: memory grows with the frames.
+  const bool kept = sample->labels <= sample->frames;
+  const size_t piece = kept ? sample->labels : kLabelsAtATime;
   for (size_t i = 0; i < sample->labels; ++i) {
-    const int64_t label = labels_of_sample_[i];
+    if (i % piece == 0) {
+      labels_of_sample_.resize(std::min(piece, sample->labels - i));
+      ReadLabels(operand.view, first + static_cast<int64_t>(i), labels_of_sample_.size(),
+                 labels_of_sample_.data());
+    }
+    const int64_t label = labels_of_sample_[i % piece];
     if (label >= 0 && label < call_.classes && label != blank) continue;
     const absl::Status error =
         this->ValueError(operand, first + static_cast<int64_t>(i),
@@ -101,6 +111,7 @@ absl::Status SequenceForm<T>::ReadLabelsOf(Sample* sample) {
 template <class T>
 void SequenceForm<T>::CompareLabels(Sample* sample) {
   const size_t n = sample->labels;
+  if (n > sample->frames) return;
   first_alike_.resize(n);
   changes_.assign(SequenceStates::Padded(n) + kSequencePad, 0);
   first_of_class_.clear();
@@ -184,7 +195,8 @@ template <class T>
 size_t SequenceForm<T>::PieceOf(const Sample& sample, bool keep) const {
   size_t piece = std::max<size_t>(sample.frames, 1);
   if (!this->InPlace(call_.operands[0])) piece = kMaxCopiedElements / classes_;
-  if (keep) piece = std::min(piece, kPieceStates / SequenceStates::Size(sample.labels));
+  const size_t most = keep ? kPieceStates : kStatesOfAdvance;
+  piece = std::min(piece, most / SequenceStates::Size(sample.labels));
   const size_t least = keep ? CeilSqrt(sample.frames) : 1;
   return std::clamp<size_t>(piece, std::max<size_t>(least, 1), std::max<size_t>(sample.frames, 1));
 }
@@ -196,24 +208,31 @@ void SequenceForm<T>::Advance(const Sample& sample, size_t first, size_t count, 
                       states, pitch);
 }
 
+// Labels that the states have room for: none where there is nothing to compute.
+template <class T>
+size_t SequenceForm<T>::LabelsOfStates(const Sample& sample) const {
+  return sample.feasible ? sample.labels : 0;
+}
+
 template <class T>
 T SequenceForm<T>::Finish(const Sample& sample, double* states) {
-  return functions().finish(call_.parameters.data(), states, sample.labels, &log_total_);
+  return functions().finish(call_.parameters.data(), states, LabelsOfStates(sample), &log_total_);
 }
 
 template <class T>
 void SequenceForm<T>::Start(const Sample& sample) {
-  GrowTo(SequenceScratchSize(sample.labels), &scratch_);
-  states_.assign(SequenceStates::Size(sample.labels), kLogZero);
+  const size_t labels = LabelsOfStates(sample);
+  GrowTo(SequenceScratchSize(labels), &scratch_);
+  states_.assign(SequenceStates::Size(labels), kLogZero);
   // Nothing has been read, which is the blank before all labels.
-  if (sample.feasible) SequenceStates(states_.data(), sample.labels).blanks[0] = 0;
+  if (sample.feasible) SequenceStates(states_.data(), labels).blanks[0] = 0;
 }
 
 template <class T>
 T SequenceForm<T>::Forward(const Sample& sample) {
   Start(sample);
   const size_t piece = PieceOf(sample, false);
-  for (size_t first = 0; first < sample.frames && sample.feasible; first += piece) {
+  for (size_t first = 0; first < sample.frames && sample.feasible && !cancelled(); first += piece) {
     Advance(sample, first, std::min(piece, sample.frames - first), states_.data(), 0);
   }
   return Finish(sample, states_.data());
@@ -221,19 +240,19 @@ T SequenceForm<T>::Forward(const Sample& sample) {
 
 template <class T>
 T SequenceForm<T>::ForwardForGradients(const Sample& sample) {
+  if (!sample.feasible) return Forward(sample);
   Start(sample);
   const size_t piece = PieceOf(sample, true);
   const size_t size = states_.size();
   GrowTo((piece + 1) * size, &table_);
   GrowTo((sample.frames / piece + 1) * size, &kept_);
-  if (!sample.feasible) return Finish(sample, states_.data());
   if (piece >= sample.frames) {
     // All in one: Backward finds the table made.
     std::copy_n(states_.data(), size, table_.data());
     Advance(sample, 0, sample.frames, table_.data(), size);
     return Finish(sample, table_.data() + sample.frames * size);
   }
-  for (size_t first = 0; first < sample.frames; first += piece) {
+  for (size_t first = 0; first < sample.frames && !cancelled(); first += piece) {
     std::copy_n(states_.data(), size, kept_.data() + first / piece * size);
     Advance(sample, first, std::min(piece, sample.frames - first), states_.data(), 0);
   }
@@ -249,6 +268,7 @@ absl::Status SequenceForm<T>::Run(int64_t first, int64_t n, ItemBlock<T>* block)
     if (absl::Status s = ReadSample(first + i, weight, &sample); !s.ok()) return s;
     T item = 0;
     if (!sample.ignored) item = Forward(sample);
+    if (cancelled()) return absl::CancelledError("the call was cancelled");
     this->items_[0][i] = item;
     this->items_[1][i] = item / static_cast<T>(std::max<size_t>(sample.labels, 1));
   }
@@ -261,7 +281,7 @@ void SequenceForm<T>::Backward(const Sample& sample, double scale, T* gradients)
   const size_t piece = PieceOf(sample, true);
   const size_t size = SequenceStates::Size(sample.labels);
   StartAtEnd(sample.labels, &states_);
-  for (size_t index = (sample.frames + piece - 1) / piece; index-- > 0;) {
+  for (size_t index = (sample.frames + piece - 1) / piece; index-- > 0 && !cancelled();) {
     const size_t first = index * piece;
     const SequenceBlock<T> block = BlockOf(sample, first, std::min(piece, sample.frames - first));
     if (piece < sample.frames) {
@@ -313,6 +333,7 @@ absl::Status SequenceForm<T>::RunGradients(int64_t first, int64_t n,
       Backward(sample, scale, out);
       done = sample.frames;
     }
+    if (cancelled()) return absl::CancelledError("the call was cancelled");
     FillFrames(index, done, static_cast<size_t>(time_), T(0), out);
   }
   return absl::OkStatus();

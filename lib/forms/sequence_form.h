@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "lib/base/cancellation.h"
 #include "lib/forms/form.h"
 
 namespace lossd {
@@ -22,6 +23,9 @@ template <class T>
 class SequenceForm : public FormBase<T> {
  public:
   explicit SequenceForm(const FormCall& call);
+
+  // A cancelled token ends Run and RunGradients with CANCELLED, within a piece; null: nothing does.
+  void CancelBy(const CancellationToken* token) { token_ = token; }
 
   // Computes the items of samples [first, first + n). The block points into the form's buffers and
   // holds until the next Run. INVALID_ARGUMENT for a length or a label out of range, with its
@@ -42,12 +46,14 @@ class SequenceForm : public FormBase<T> {
     bool feasible = false;  // the frames are enough for the labels
   };
 
+  bool cancelled() const { return token_ != nullptr && token_->cancelled(); }
   absl::Status ReadSample(int64_t index, T weight, Sample* sample);
   absl::Status ReadLength(const Operand& operand, int64_t index, int64_t most, size_t* length);
   absl::Status ReadLabelsOf(Sample* sample);
   void CompareLabels(Sample* sample);
   void Start(const Sample& sample);
   void Advance(const Sample& sample, size_t first, size_t count, double* states, size_t pitch);
+  size_t LabelsOfStates(const Sample& sample) const;
   T Finish(const Sample& sample, double* states);
   // The item.
   T Forward(const Sample& sample);
@@ -68,6 +74,7 @@ class SequenceForm : public FormBase<T> {
   const size_t classes_;
   const int64_t time_, label_columns_;
   const bool time_major_;
+  const CancellationToken* token_ = nullptr;
   std::vector<int64_t> labels_of_sample_;
   std::vector<size_t> first_alike_;
   std::vector<double> changes_;

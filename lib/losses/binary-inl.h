@@ -48,14 +48,6 @@ struct FromLogits {
     const V below = hn::IfThenElseZero(hn::Lt(x, zero), hn::Sub(zero, x));
     return {hn::Add(below, small), hn::Add(above, small)};
   }
-  template <class D, class V>
-  static HWY_INLINE V Probability(D d, V x) {
-    return Sigmoid(d, x);
-  }
-  template <class D, class V>
-  static HWY_INLINE V Complement(D d, V x) {
-    return Sigmoid(d, hn::Sub(hn::Zero(d), x));
-  }
   // Both from one exponential; 2.5 ulp.
   template <class D, class V>
   static HWY_INLINE Probabilities<V> Both(D d, V x) {
@@ -65,6 +57,11 @@ struct FromLogits {
     const V smaller = hn::Mul(e, larger);
     const auto above = hn::Gt(x, hn::Zero(d));
     return {hn::IfThenElse(above, larger, smaller), hn::IfThenElse(above, smaller, larger)};
+  }
+  // p and 1 - p, each in two parts.
+  template <class D, class V>
+  static HWY_INLINE Probabilities<TwoPart<V>> BothTwoPart(D d, V x) {
+    return {SigmoidTwoPart(d, x), SigmoidTwoPart(d, hn::Neg(x))};
   }
   // dp / dx.
   template <class D, class V>
@@ -86,10 +83,6 @@ struct FromProbs {
     return {hn::Sub(zero, Log(d, p)), hn::Sub(zero, Log1p(d, hn::Sub(zero, p)))};
   }
   template <class D, class V>
-  static HWY_INLINE V Probability(D, V p) {
-    return p;
-  }
-  template <class D, class V>
   static HWY_INLINE V Complement(D d, V p) {
     using T = hn::TFromD<D>;
     return hn::Sub(hn::Set(d, T(1)), p);
@@ -97,6 +90,12 @@ struct FromProbs {
   template <class D, class V>
   static HWY_INLINE Probabilities<V> Both(D d, V p) {
     return {p, Complement(d, p)};
+  }
+  template <class D, class V>
+  static HWY_INLINE Probabilities<TwoPart<V>> BothTwoPart(D d, V p) {
+    const V one = hn::Set(d, hn::TFromD<D>(1));
+    const V rest = hn::Sub(one, p);
+    return {{p, hn::Zero(d)}, {rest, hn::Sub(hn::Sub(one, rest), p)}};
   }
   template <class D, class V>
   static HWY_INLINE V Rate(D d, const Probabilities<V>&) {

@@ -123,15 +123,15 @@ absl::Status CheckType(const LossSpec& spec, std::string_view tensor, TypeRule r
                        DataType type) {
   if (Accepts(rule, type)) return absl::OkStatus();
   return InvalidArgument("DTYPE_MISMATCH", InputPath(tensor) + ".dtype",
-                         std::string(spec.row->name) + ": expected " + DescribeTypes(rule) +
-                             ", got " + std::string(Name(type)));
+                         absl::StrCat(spec.row->name, ": ", std::string(tensor), ": expected ",
+                                      DescribeTypes(rule), ", got ", std::string(Name(type))));
 }
 
 absl::Status ShapeError(const LossSpec& spec, std::string_view tensor, const std::string& expected,
                         const Shape& shape) {
-  return InvalidArgument(
-      "SHAPE_MISMATCH", InputPath(tensor) + ".shape",
-      std::string(spec.row->name) + ": expected " + expected + ", got " + shape.ToString());
+  return InvalidArgument("SHAPE_MISMATCH", InputPath(tensor) + ".shape",
+                         absl::StrCat(spec.row->name, ": ", std::string(tensor), ": expected ",
+                                      expected, ", got ", shape.ToString()));
 }
 
 // The shapes that the inputs of a signature agree on.

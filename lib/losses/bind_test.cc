@@ -245,7 +245,7 @@ TEST(BindErrors, SayWhatWasExpectedAndWhatCame) {
   const absl::Status shape =
       Bind(Spec("mse"), Tensors({{"predictions", kF32, {2, 3}}, {"targets", kF32, {3, 2}}}))
           .status();
-  EXPECT_THAT(std::string(shape.message()), HasSubstr("mse: expected [2,3], got [3,2]"));
+  EXPECT_THAT(std::string(shape.message()), HasSubstr("mse: targets: expected [2,3], got [3,2]"));
   const absl::Status type =
       Bind(Spec("mse"), Tensors({{"predictions", kI64, {2}}, {"targets", kF32, {2}}})).status();
   EXPECT_THAT(std::string(type.message()),

@@ -71,9 +71,9 @@ absl::Status CheckHead(const LossSpec& spec, std::string_view tensor, const Shap
     expected = "N = " + std::to_string((*first)[0]) + " and 5+K = " + std::to_string((*first)[4]) +
                ", as the first one";
   }
-  return InvalidArgument(
-      "SHAPE_MISMATCH", "inputs[\"" + std::string(tensor) + "\"].shape",
-      std::string(spec.row->name) + ": expected " + expected + ", got " + shape.ToString());
+  return InvalidArgument("SHAPE_MISMATCH", "inputs[\"" + std::string(tensor) + "\"].shape",
+                         std::string(spec.row->name) + ": " + std::string(tensor) + ": expected " +
+                             expected + ", got " + shape.ToString());
 }
 
 absl::Status BindWhole(const LossSpec& spec, const Shape& main, BoundLoss* bound) {

@@ -232,6 +232,37 @@ TEST(Ctc, NoAlignmentIsInfinite) {
   EXPECT_NE(gradients[18], 0);
 }
 
+// More labels than frames: nothing is computed of them, but they are checked to the last.
+TEST(Ctc, MoreLabelsThanFrames) {
+  Ctc<float> ctc = Random<float>(1, 2, 3, 10000, 2);
+  EXPECT_EQ(ctc.Items()[0], kInf);
+  EXPECT_EQ(ctc.Items(1)[0], kInf);
+  for (const float gradient : ctc.Gradients()) EXPECT_TRUE(std::isnan(gradient));
+  ctc.zero_infinity = 1;
+  EXPECT_EQ(ctc.Items()[0], 0);
+  for (const float gradient : ctc.Gradients()) EXPECT_EQ(gradient, 0);
+  ctc.labels.back() = 3;
+  EXPECT_EQ(DetailOf(ctc.status()).reason, "LABEL_OUT_OF_RANGE");
+  ctc.label_lengths[0] = 9999;
+  EXPECT_TRUE(ctc.status().ok());
+}
+
+TEST(Ctc, EndsWhenCancelled) {
+  const Ctc<float> ctc = Random<float>(2, 9, 3, 3, 2);
+  const absl::StatusOr<BoundLoss> bound = ctc.Bound();
+  CancellationToken token;
+  SequenceForm<float> form(bound->call);
+  form.CancelBy(&token);
+  ItemBlock<float> block;
+  EXPECT_TRUE(form.Run(0, 2, &block).ok());
+  token.Cancel();
+  EXPECT_EQ(form.Run(0, 2, &block).code(), absl::StatusCode::kCancelled);
+  std::vector<float> gradients(ctc.x.size());
+  GradientCall call;
+  call.outputs[0] = reinterpret_cast<std::byte*>(gradients.data());
+  EXPECT_EQ(form.RunGradients(0, 2, call).code(), absl::StatusCode::kCancelled);
+}
+
 TEST(Ctc, ImpossibleLabelsAreInfiniteToo) {
   Ctc<double> ctc = Random<double>(1, 3, 3, 1, 2);
   ctc.role = "log_probs";

@@ -1,6 +1,8 @@
 // focal: of a binary target, and of rows of classes.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "lib/losses/focal.cc"
+#include <limits>
+
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "lib/forms/elementwise-inl.h"
@@ -13,43 +15,75 @@ HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 namespace binary {
 
-// 1 - p_t is formed as y (1 - p) + (1 - y) p: two terms of at least 0, so that it keeps its digits
-// where p_t is near 1. The power multiplies its relative error by gamma.
+// The square, which is the default, needs no logarithm.
 template <class T>
 struct FocalPower {
   T gamma;
-  // wrong^gamma; the square, which is the default, needs no logarithm.
   template <class D, class V>
   HWY_INLINE V operator()(D d, V wrong) const {
     return gamma == T(2) ? hn::Mul(wrong, wrong) : Pow(d, wrong, hn::Set(d, gamma));
   }
 };
 
+// What an item of binary focal is made of; items of f32 are put together in f64 lanes.
+template <class V>
+struct FocalTerms {
+  NegLogs<V> logs;
+  Probabilities<TwoPart<V>> p;
+  V y;
+};
+
+template <class DD, class VH>
+HWY_INLINE FocalTerms<hn::VFromD<DD>> WidenTerms(DD wide, const FocalTerms<VH>& t) {
+  const auto widen = [wide](auto v) HWY_ATTR { return hn::PromoteTo(wide, v); };
+  const auto join = [&](auto v) HWY_ATTR {
+    return TwoPart<hn::VFromD<DD>>{hn::Add(widen(v.hi), widen(v.lo)), hn::Zero(wide)};
+  };
+  return {{widen(t.logs.positive), widen(t.logs.negative)},
+          {join(t.p.positive), join(t.p.negative)},
+          widen(t.y)};
+}
+
 template <class T, class Prediction>
 struct Focal {
   static constexpr int kOperands = 2;
   static constexpr uint32_t kGradients = 1;
+  struct {
+    double gamma, scale, alpha, rest_of_alpha;
+  } exact;  // for items
   T gamma, scale, alpha, rest_of_alpha;
   bool has_alpha;
   explicit Focal(const double* p)
-      : gamma(static_cast<T>(p[0])),
+      : exact{p[0], UnitsPerNat(p[2]), p[1], 1 - p[1]},
+        gamma(static_cast<T>(p[0])),
         scale(static_cast<T>(UnitsPerNat(p[2]))),
         alpha(static_cast<T>(p[1])),
         rest_of_alpha(static_cast<T>(1 - p[1])),
         has_alpha(p[1] == p[1]) {}
   template <class D, class V>
   V Item(D d, V prediction, V y) const {
-    const V one = hn::Set(d, T(1));
-    const V rest = hn::Sub(one, y);
-    const NegLogs<V> logs = Prediction::Logs(d, prediction);
-    V item = hn::Add(MaskedMul(d, y, logs.positive), MaskedMul(d, rest, logs.negative));
-    if (gamma != T(0)) {
-      const V p = Prediction::Probability(d, prediction);
-      const V q = Prediction::Complement(d, prediction);
-      const V wrong = hn::MulAdd(p, rest, hn::Mul(q, y));  // 1 - p_t
-      item = MaskedMul(d, FocalPower<T>{gamma}(d, wrong), item);
+    FocalTerms<V> terms = {Prediction::Logs(d, prediction), {}, y};
+    if constexpr (sizeof(T) == 8) {
+      terms.p = Prediction::BothTwoPart(d, prediction);
+      return Assemble(d, terms);
+    } else {
+      // A square takes p and 1 - p in two parts of f32, another power in f64.
+      const bool square = exact.gamma == 2;
+      const TwoPart<V> none = {hn::Zero(d), hn::Zero(d)};
+      terms.p = {none, none};
+      if (square) terms.p = Prediction::BothTwoPart(d, prediction);
+      const hn::RepartitionToWide<D> wide;
+      const hn::Half<D> half;
+      auto low = WidenTerms(wide, LowerTerms(half, terms));
+      auto high = WidenTerms(wide, UpperTerms(half, terms));
+      if (!square && exact.gamma != 0) {
+        const auto widen = [wide](auto v) HWY_ATTR { return hn::PromoteTo(wide, v); };
+        low.p = Prediction::BothTwoPart(wide, widen(hn::LowerHalf(half, prediction)));
+        high.p = Prediction::BothTwoPart(wide, widen(hn::UpperHalf(half, prediction)));
+      }
+      return hn::Combine(d, hn::DemoteTo(half, Assemble(wide, high)),
+                         hn::DemoteTo(half, Assemble(wide, low)));
     }
-    return hn::Mul(Alpha(d, y, rest, item), hn::Set(d, scale));
   }
   template <int kOperand, class D, class V>
   V Gradient(D d, V prediction, V y) const {
@@ -71,6 +105,94 @@ struct Focal {
   }
 
  private:
+  // f64. 1 - p_t is formed as y (1 - p) + (1 - y) p: two terms of at least 0, so that it keeps its
+  // digits where p_t is near 1; and in two parts, as the power multiplies its error by gamma.
+  template <class D, class V>
+  HWY_INLINE V Assemble(D d, const FocalTerms<V>& t) const {
+    const V rest = hn::Sub(hn::Set(d, 1.0), t.y);
+    const V of_negative = MaskedMul(d, rest, t.logs.negative);
+    const V both = hn::MulAdd(t.y, t.logs.positive, of_negative);
+    V item = hn::IfThenElse(hn::Eq(t.y, hn::Zero(d)), of_negative, both);
+    V item_lo = hn::Zero(d);
+    if (exact.gamma != 0) {
+      const TwoPart<V> wrong = Wrong(d, t, rest);
+      const V power = PowerOf(d, wrong.hi, wrong.lo);
+      const V product = MaskedMul(d, power, item);
+      item_lo = RoundedOff(d, power, item, product);
+      item = product;
+    }
+    if (has_alpha) {
+      const V alphas = hn::Set(d, exact.alpha), rest_of_alphas = hn::Set(d, exact.rest_of_alpha);
+      const V of_rest = hn::Mul(rest_of_alphas, rest);
+      const V factor = hn::MulAdd(alphas, t.y, of_rest);
+      const V factor_lo = hn::Add(hn::MulAdd(alphas, t.y, hn::Sub(of_rest, factor)),
+                                  RoundedOff(d, rest_of_alphas, rest, of_rest));
+      const V product = MaskedMul(d, factor, item);
+      item_lo = hn::MulAdd(factor, item_lo, RoundedOff(d, factor, item, product));
+      item_lo = hn::MulAdd(factor_lo, hn::IfThenElseZero(IsFinite(d, product), item), item_lo);
+      item = product;
+    }
+    return hn::Mul(hn::Add(item, item_lo), hn::Set(d, exact.scale));
+  }
+
+  template <class D, class V>
+  static HWY_INLINE hn::Mask<D> IsFinite(D d, V v) {
+    return hn::Lt(hn::Abs(v), hn::Set(d, std::numeric_limits<double>::infinity()));
+  }
+
+  // What a product rounds off; 0 where it is not finite. Where the result is rounded to f32 it does
+  // not matter.
+  template <class D, class V>
+  static HWY_INLINE V RoundedOff(D d, V a, V b, V product) {
+    if constexpr (sizeof(T) == 4) return hn::Zero(d);
+    const auto zero = hn::Eq(product, hn::Zero(d));
+    const V rest = hn::IfThenElseZero(IsFinite(d, product), hn::MulSub(a, b, product));
+    return hn::IfThenZeroElse(zero, rest);
+  }
+
+  template <class D, class V>
+  static HWY_INLINE TwoPart<V> Wrong(D d, const FocalTerms<V>& t, V rest) {
+    const V a = hn::Mul(t.p.negative.hi, t.y);
+    if constexpr (sizeof(T) == 4) return {hn::MulAdd(t.p.positive.hi, rest, a), hn::Zero(d)};
+    // The products and their sum, each with what it rounds off.
+    const V b = hn::Mul(t.p.positive.hi, rest);
+    const V sum = hn::Add(a, b);
+    const V from_b = hn::Sub(sum, a);
+    const V of_sum = hn::Add(hn::Sub(a, hn::Sub(sum, from_b)), hn::Sub(b, from_b));
+    const V of_a = hn::MulAdd(t.p.negative.lo, t.y, hn::MulSub(t.p.negative.hi, t.y, a));
+    const V of_b = hn::MulAdd(t.p.positive.lo, rest, hn::MulSub(t.p.positive.hi, rest, b));
+    return {sum, hn::Add(of_sum, hn::Add(of_a, of_b))};
+  }
+
+  // (hi + lo)^gamma: hi^gamma (1 + gamma lo / hi).
+  template <class D, class V>
+  HWY_INLINE V PowerOf(D d, V hi, V lo) const {
+    if (exact.gamma == 2) return hn::MulAdd(hi, hi, hn::Mul(hn::Add(hi, hi), lo));
+    const V gammas = hn::Set(d, exact.gamma);
+    if constexpr (sizeof(T) == 4) return PowForF32(d, hi, gammas);  // there lo is 0
+    const V power = Pow(d, hi, gammas);
+    const V more = hn::Div(hn::Mul(gammas, lo), hi);
+    const auto small = hn::Lt(hn::Abs(more), hn::Set(d, 1.0));  // not where hi is 0
+    return hn::MulAdd(power, hn::IfThenElseZero(small, more), power);
+  }
+
+  template <class DH, class V>
+  static HWY_INLINE FocalTerms<hn::VFromD<DH>> LowerTerms(DH half, const FocalTerms<V>& t) {
+    const auto part = [half](auto v) HWY_ATTR { return hn::LowerHalf(half, v); };
+    return {{part(t.logs.positive), part(t.logs.negative)},
+            {{part(t.p.positive.hi), part(t.p.positive.lo)},
+             {part(t.p.negative.hi), part(t.p.negative.lo)}},
+            part(t.y)};
+  }
+  template <class DH, class V>
+  static HWY_INLINE FocalTerms<hn::VFromD<DH>> UpperTerms(DH half, const FocalTerms<V>& t) {
+    const auto part = [half](auto v) HWY_ATTR { return hn::UpperHalf(half, v); };
+    return {{part(t.logs.positive), part(t.logs.negative)},
+            {{part(t.p.positive.hi), part(t.p.positive.lo)},
+             {part(t.p.negative.hi), part(t.p.negative.lo)}},
+            part(t.y)};
+  }
+
   template <class D, class V>
   HWY_INLINE V Alpha(D d, V y, V rest, V value) const {
     if (!has_alpha) return value;

@@ -383,6 +383,21 @@ TEST(ComputeLossErrors, StayShort) {
   EXPECT_LT(error.message().size(), 1000u);
 }
 
+// Every pair of a label and a class is looked at: minutes for one row within a message.
+TEST(ComputeLossErrors, OfTooManyLabels) {
+  constexpr int64_t kClasses = (1 << 16) + 1;
+  auto request = FromText<ComputeLossRequest>("losses { multilabel_margin {} }");
+  (*request.mutable_inputs())["logits"] = Floats({1, kClasses}, std::vector<float>(kClasses));
+  std::vector<int64_t> labels(kClasses, 1);
+  (*request.mutable_inputs())["labels"] = Int64s({1, kClasses}, labels);
+  const absl::Status error = ErrorOf(request);
+  ExpectError(error, absl::StatusCode::kResourceExhausted, "TOO_MANY_LABELS", "inputs[\"labels\"]");
+  EXPECT_THAT(std::string(error.message()), HasSubstr("row 0 has 65537 labels"));
+  labels[1] = -1;
+  (*request.mutable_inputs())["labels"] = Int64s({1, kClasses}, labels);
+  EXPECT_TRUE(Call(Engine(), request).ok());
+}
+
 TEST(MergeEvaluationsErrors, OfStates) {
   const auto merge = [](const v1::MergeEvaluationsRequest& request) {
     v1::MergeEvaluationsResponse response;

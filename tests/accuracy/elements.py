@@ -150,7 +150,7 @@ def _balanced(x, p):
     return _both(p("beta") * y * a, p.rest("beta") * (1 - y) * b)
 
 
-@_binary("focal", {}, {"gamma": 0.5}, {"gamma": 3.0, "alpha": 0.25})
+@_binary("focal", {}, {"gamma": 0.5}, {"gamma": 3.0, "alpha": 0.25}, {"gamma": 5.0})
 def _focal(x, p):
     a, b, prob, rest, y = _parts(x)
     gamma, alpha = p("gamma", 2.0), p("alpha")
@@ -158,8 +158,7 @@ def _focal(x, p):
     factor = (y * rest + (1 - y) * prob) ** gamma
     if alpha is not None:
         factor = factor * (alpha * y + (1 - alpha) * (1 - y))
-    # A power multiplies the relative error of its base by its exponent.
-    return factor * value, (1 + gamma) * factor * measure
+    return factor * value, factor * measure
 
 
 # --- margins

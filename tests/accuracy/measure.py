@@ -37,7 +37,7 @@ exact and add nothing. Bits are the same on every instruction set, and so are th
 
 A small loss of large logits is judged more widely: its shares are exp of differences of logits, and neighbours in f32
 are 1e-6 apart from 8 on, so that the share counts |logit| / 8 times. A power multiplies the relative error of its base
-by its exponent, and the measure of focal by 1 + gamma. Losses of a whole batch have one item a request.
+by its exponent: the measure of focal with labels counts 1 + gamma times. Losses of a whole batch have one item a request.
 
 """
 

@@ -174,8 +174,7 @@ def binary_focal(inputs, parameters):
         factor = wrong ** gamma if gamma else mpf(1)
         if alpha is not None:
             factor *= alpha * y + (1 - alpha) * (1 - y)
-        # The power multiplies the relative error of its base by gamma, as a sum does with a large term.
-        return zero_times(factor, cross_entropy), (1 + gamma) * zero_times(factor, measure)
+        return zero_times(factor, cross_entropy), zero_times(factor, measure)
     return _binary(inputs, item)
 
 

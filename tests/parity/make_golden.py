@@ -19,7 +19,7 @@ import torchvision
 from tests.losses import catalogue, torch_reference
 from tests.support.floats import Bfloat16
 
-_LARGEST = 2000  # elements of a case's inputs: keeps the file under a megabyte
+_LARGEST = 2000  # elements of a case's inputs: keeps the file at a few megabytes
 
 
 class Writer:

@@ -69,6 +69,8 @@ absl::Status RunUnits(const Range& range, const CollectOptions& options, FormOfT
     if (output == Output::kTableUpdate) return form.RunTableUpdate(begin, end, gradients);
   }
   for (int64_t first = begin; first < end; first += form.max_units()) {
+    if (range.token != nullptr && range.token->cancelled())
+      return absl::CancelledError("the call was cancelled");
     const int64_t n = std::min(form.max_units(), end - first);
     if (output == Output::kGradients) {
       if (absl::Status s = form.RunGradients(first, n, gradients); !s.ok()) return s;
@@ -169,10 +171,21 @@ int64_t UnitsPerChunk(const FormCall& call, int64_t threads) {
   return std::max<int64_t>(1, std::clamp(share, kMinChunkElements, kMaxChunkElements) / width);
 }
 
-// What the work of a call grows with.
+// What the work of a call grows with; exact up to kInlineElements.
 int64_t ElementsOf(const FormCall& call) {
   const int64_t elements = call.units * std::max<int64_t>(call.width, 1);
-  return IsClassifier(call) ? elements * call.classes : elements;
+  // Beyond the limit only that it is beyond counts, so that no product overflows.
+  const auto times = [](int64_t a, int64_t b) { return a * std::min(b, kInlineElements + 1); };
+  if (IsClassifier(call)) return times(elements, call.classes);
+  // Pairs: of rows, or of boxes and anchors.
+  if (!call.whole.empty()) return times(elements, elements);
+  // Pairs of a class and a label of its row.
+  if (call.kernels.rows.f32 != nullptr && call.label_rows.view) return times(elements, call.width);
+  if (const TensorView& labels = call.sequence.labels.view) {
+    const int64_t states = times(call.units * call.sequence.frames, labels.shape()[1]);
+    return elements + states;
+  }
+  return elements;
 }
 
 // Makes room for what the gradients of classifier losses need of the first pass.

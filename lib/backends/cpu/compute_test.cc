@@ -344,5 +344,23 @@ TEST(Compute, SmallWorkDoesNotWaitForThePool) {
   open.set_value();
 }
 
+// Small inputs, but pairs of them: seconds of work must not hold the caller's thread.
+TEST(Compute, WorkThatOutgrowsTheInputsWaitsForThePool) {
+  ThreadPool pool(1);
+  Bound range("range", 300, 2);
+  Bound labels("multilabel_margin", 1, 300);
+  Bound frames("ctc", kInlineElements / (2 * kTestFrames), 2);
+  const std::thread::id caller = std::this_thread::get_id();
+  for (Bound* bound : {&range, &labels, &frames}) {
+    std::promise<std::thread::id> worker;
+    Compute(&pool, {bound->Task(false)}, {}, nullptr,
+            [&](absl::Status status, std::vector<ComputeOutcome>) {
+              EXPECT_TRUE(status.ok()) << status;
+              worker.set_value(std::this_thread::get_id());
+            });
+    EXPECT_NE(worker.get_future().get(), caller) << bound->row.name;
+  }
+}
+
 }  // namespace
 }  // namespace lossd
