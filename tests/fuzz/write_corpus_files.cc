@@ -96,7 +96,12 @@ void AddConstants(const Dataset& dataset, v1::EvaluateRequest* spec,
     constant->set_sha256(digest.data(), digest.size());
     v1::EvaluateRequest& piece = pieces->emplace_back();
     piece.mutable_constant()->set_name(tensor.name);
-    *piece.mutable_constant()->mutable_piece() = tensor.tensor;
+    v1::Tensor* const whole = piece.mutable_constant()->mutable_piece();
+    *whole = tensor.tensor;
+    int64_t elements = 1;
+    for (const int64_t size : tensor.tensor.shape()) elements *= size;
+    whole->clear_shape();
+    whole->add_shape(elements);  // pieces are flat
   }
 }
 
