@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -45,6 +46,7 @@ class Prometheus:
                 ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}",
                  "--web.listen-address=127.0.0.1:0"], stdout=log, stderr=log)
         self._address = self.wait(self._listening)
+        self.wait(self._ready)
 
     def wait(self, condition):
         """What the condition gives, once that is true."""
@@ -59,6 +61,13 @@ class Prometheus:
     def _listening(self):
         found = re.search(r'msg="Listening on" address=(\S+:[1-9]\d*)', self._log.read_text())
         return found and found[1]
+
+    def _ready(self):
+        """It listens before it serves: until its storage is open it answers 503."""
+        try:
+            return _get(f"http://{self._address}/-/ready")
+        except urllib.error.HTTPError:
+            return None
 
     def query(self, expression):
         """The instant vector, as (labels, value) pairs."""
