@@ -67,15 +67,15 @@ absl::Status ElementForm<T>::Run(int64_t first, int64_t n, ItemBlock<T>* block) 
 }
 
 template <class T>
-bool ElementForm<T>::AddInOnePass(int64_t first, int64_t n, LossSums* sums) {
-  if constexpr (sizeof(T) == 8) return false;
+int64_t ElementForm<T>::AddInOnePass(int64_t first, int64_t n, LossSums* sums) {
+  if constexpr (sizeof(T) == 8) return 0;
   const OnePassKernel kernel = call_.kernels.elementwise.one_pass_f32;
-  if (kernel == nullptr || n != static_cast<int64_t>(kBlockItems) || call_.sample_weight.view)
-    return false;
+  n = std::min(n, static_cast<int64_t>(kMaxBlockItems)) / kOnePassStep * kOnePassStep;
+  if (kernel == nullptr || n == 0 || call_.sample_weight.view) return 0;
   const float* operands[2];
   for (int i = 0; i < 2; ++i) {
     const Operand& operand = call_.operands[i];
-    if (!this->InPlace(operand) || operand.values != ValueRule::kAny) return false;
+    if (!this->InPlace(operand) || operand.values != ValueRule::kAny) return 0;
     operands[i] = reinterpret_cast<const float*>(operand.view.Run(first, n, nullptr));
   }
   OnePassSum sum;
@@ -88,11 +88,11 @@ bool ElementForm<T>::AddInOnePass(int64_t first, int64_t n, LossSums* sums) {
   } else if (!sum.parts.exact) {
     one_pass_top_ = sum.measured_top;
   }
-  if (!sum.parts.exact) return false;
+  if (!sum.parts.exact) return 0;
   Add(sum.parts, &sums->parts[0]);
   sums->weight.Add(static_cast<double>(n));
   sums->items += n;
-  return true;
+  return n;
 }
 
 template <class T>

@@ -20,11 +20,11 @@ class ElementForm : public FormBase<T> {
   // holds until the next Run. INVALID_ARGUMENT for a value that breaks its rule, with its place.
   absl::Status Run(int64_t first, int64_t n, ItemBlock<T>* block);
 
-  // Adds units [first, first + n) to the sums in one pass over the operands, without storing items;
-  // false, and nothing was added, where that cannot be: the kernels have no such pass, an operand
-  // is not in place, a value rule or weights must be seen to, or the sum could not be proven exact.
-  // Then Run and Collect do it.
-  bool AddInOnePass(int64_t first, int64_t n, LossSums* sums);
+  // Adds leading units of [first, first + n) to the sums in one pass over the operands, without
+  // storing items; returns how many. 0 where that cannot be: the kernels have no such pass, an
+  // operand is not in place, a value rule or weights must be seen to, or the sum could not be
+  // proven exact. Then Run and Collect do it.
+  int64_t AddInOnePass(int64_t first, int64_t n, LossSums* sums);
 
   // Writes the gradients of units [first, first + n).
   absl::Status RunGradients(int64_t first, int64_t n, const GradientCall& gradients);

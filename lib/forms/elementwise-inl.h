@@ -12,7 +12,9 @@
 //   };
 //
 // A cheap one with two operands says `static constexpr bool kOnePass = true`: its items are added
-// as they are computed. One with kParts > 1 has `void Items(D d, V..., V* parts) const` instead.
+// as they are computed. It may have an `OrdinaryItem` beside Item, which equals it but for the sign
+// of zero wherever it is finite: what is not takes the other way. One with kParts > 1 has
+// `void Items(D d, V..., V* parts) const` instead.
 // The result of a lane depends on that lane's operands alone; the tail runs the same code on a
 // padded copy.
 #if defined(LOSSD_LIB_FORMS_ELEMENTWISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -120,6 +122,15 @@ void RunElementwise(const double* parameters, const T* const* operands, size_t n
   }
 }
 
+template <class Formula, class D, class V>
+HWY_INLINE V OrdinaryItem(const Formula& formula, D d, V a, V b) {
+  if constexpr (requires { formula.OrdinaryItem(d, a, b); }) {
+    return formula.OrdinaryItem(d, a, b);
+  } else {
+    return formula.Item(d, a, b);
+  }
+}
+
 // Sums the items in one pass: a cheap formula is bound by memory, which would be idle while a
 // second pass added the items. The chains start from an assumed largest item; the scan on the side
 // proves afterwards that they did not round.
@@ -142,9 +153,12 @@ void RunOnePass(const double* parameters, const float* const* operands, size_t n
         hwy::Prefetch(reinterpret_cast<const char*>(operands[o] + i) + byte + kPrefetchBytes);
       }
     }
-    const auto a = formula.Item(d, hn::LoadU(d, operands[0] + i), hn::LoadU(d, operands[1] + i));
-    const auto b = formula.Item(d, hn::LoadU(d, operands[0] + i + kLanes),
-                                hn::LoadU(d, operands[1] + i + kLanes));
+    const auto item = [&](size_t at) HWY_ATTR {
+      const auto prediction = hn::LoadU(d, operands[0] + at);
+      return OrdinaryItem(formula, d, prediction, hn::LoadU(d, operands[1] + at));
+    };
+    const auto a = item(i);
+    const auto b = item(i + kLanes);
     scan.UpdateVector(a);
     scan.UpdateVector(b);
     chains.a.template Add<true, true>({hn::PromoteTo(wide, hn::LowerHalf(half, a)), one}, one);

@@ -36,7 +36,8 @@ struct OnePassSum {
   int measured_top =
       0;  // out: every item is below 2^measured_top; beyond any double for a NaN or an infinity
 };
-// For f32 and n a multiple of 64 up to kBlockItems.
+// For f32 and n a multiple of kOnePassStep up to kMaxBlockItems.
+inline constexpr int64_t kOnePassStep = 64;
 using OnePassKernel = void (*)(const double* parameters, const float* const* operands, size_t n,
                                OnePassSum* sum);
 

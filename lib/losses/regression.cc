@@ -1,6 +1,8 @@
 // The regression family: item losses of d = prediction - target.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "lib/losses/regression.cc"
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
@@ -14,26 +16,19 @@ HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 namespace regression {
 
-// |v| by comparison: the sign of what may be NaN is never read. Zero of either sign gives +0.
-template <class D, class V>
-HWY_INLINE V Magnitude(D d, V v) {
-  const V zero = hn::Zero(d);
-  return hn::IfThenElse(hn::Gt(v, zero), v, hn::Sub(zero, v));
-}
-
 // |prediction - target| / 2, for where the difference itself overflows.
 template <class D, class V>
 HWY_INLINE V HalfMagnitude(D d, V prediction, V target) {
   const V half = hn::Set(d, hn::TFromD<D>(0.5));
-  return Magnitude(d, hn::Sub(hn::Mul(half, prediction), hn::Mul(half, target)));
+  return hn::Abs(hn::Sub(hn::Mul(half, prediction), hn::Mul(half, target)));
 }
 
-// `item`, or twice `half_item` where |prediction - target| is infinite: it may have overflowed
-// where the loss does not.
+// `item`, or twice `half_item` where the difference is infinite: it may have overflowed where the
+// loss does not.
 template <class D, class V>
-HWY_INLINE V UnlessOverflown(D d, V magnitude, V item, V half_item) {
+HWY_INLINE V UnlessOverflown(D d, V difference, V item, V half_item) {
   const V infinity = hn::Set(d, std::numeric_limits<hn::TFromD<D>>::infinity());
-  return hn::IfThenElse(hn::Eq(magnitude, infinity), hn::Add(half_item, half_item), item);
+  return hn::IfThenElse(hn::Eq(hn::Abs(difference), infinity), hn::Add(half_item, half_item), item);
 }
 
 // The slope of |v|: -1, +1, and 0 at 0 and NaN, as torch takes it.
@@ -70,8 +65,8 @@ struct Mae {
   static constexpr bool kOnePass = true;
   explicit Mae(const double*) {}
   template <class D, class V>
-  V Item(D d, V prediction, V target) const {
-    return Magnitude(d, hn::Sub(prediction, target));
+  V Item(D, V prediction, V target) const {
+    return hn::Abs(hn::Sub(prediction, target));
   }
   template <int kOperand, class D, class V>
   V Gradient(D d, V prediction, V target) const {
@@ -101,26 +96,39 @@ struct SmoothL1 {
   static constexpr int kOperands = 2;
   static constexpr uint32_t kGradients = 1;
   static constexpr bool kOnePass = true;
-  T beta, half_beta;
+  // 1 / beta = scale * inverse, with a power of two near 1 / beta: no product with one of them
+  // overflows, or loses digits to underflow, before the loss does.
+  T beta, half_beta, scale, inverse;
   explicit SmoothL1(const double* p)
-      : beta(static_cast<T>(p[0])), half_beta(static_cast<T>(p[0] / 2)) {}
+      : beta(static_cast<T>(p[0])), half_beta(static_cast<T>(p[0] / 2)) {
+    constexpr int kMost = std::numeric_limits<T>::max_exponent - 2;
+    int exponent = 0;
+    std::frexp(beta, &exponent);
+    exponent = std::clamp(exponent, -kMost, kMost);
+    scale = std::ldexp(T(1), -exponent);
+    inverse = std::ldexp(T(1), exponent) / beta;
+  }
+  template <class D, class V>
+  V OrdinaryItem(D d, V prediction, V target) const {
+    const V magnitude = hn::Abs(hn::Sub(prediction, target));
+    const V quadratic = hn::Mul(hn::Mul(magnitude, hn::Set(d, inverse)),
+                                hn::Mul(magnitude, hn::Set(d, T(0.5) * scale)));
+    const V linear = hn::Sub(magnitude, hn::Set(d, half_beta));
+    return hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, beta)), quadratic, linear);
+  }
   template <class D, class V>
   V Item(D d, V prediction, V target) const {
-    const V magnitude = Magnitude(d, hn::Sub(prediction, target));
-    const V half = hn::Set(d, T(0.5));
-    // (|d| / beta) (|d| / 2): no product overflows or underflows before the loss does.
-    const V quadratic = hn::Mul(hn::Div(magnitude, hn::Set(d, beta)), hn::Mul(half, magnitude));
-    const V linear = hn::Sub(magnitude, hn::Set(d, half_beta));
     const V half_linear =
         hn::Sub(HalfMagnitude(d, prediction, target), hn::Set(d, T(0.5) * half_beta));
-    const V item = hn::IfThenElse(hn::Lt(magnitude, hn::Set(d, beta)), quadratic, linear);
-    return UnlessOverflown(d, magnitude, item, half_linear);
+    return UnlessOverflown(d, hn::Sub(prediction, target), OrdinaryItem(d, prediction, target),
+                           half_linear);
   }
   template <int kOperand, class D, class V>
   V Gradient(D d, V prediction, V target) const {
     const V difference = hn::Sub(prediction, target);
-    const auto inner = hn::Lt(Magnitude(d, difference), hn::Set(d, beta));
-    return hn::IfThenElse(inner, hn::Div(difference, hn::Set(d, beta)), Sign(d, difference));
+    const auto inner = hn::Lt(hn::Abs(difference), hn::Set(d, beta));
+    const V slope = hn::Mul(hn::Mul(difference, hn::Set(d, inverse)), hn::Set(d, scale));
+    return hn::IfThenElse(inner, slope, Sign(d, difference));
   }
 };
 
@@ -133,19 +141,23 @@ struct Huber {
   explicit Huber(const double* p)
       : delta(static_cast<T>(p[0])), half_delta(static_cast<T>(p[0] / 2)) {}
   template <class D, class V>
-  V Item(D d, V prediction, V target) const {
-    const V magnitude = Magnitude(d, hn::Sub(prediction, target));
+  V OrdinaryItem(D d, V prediction, V target) const {
+    const V magnitude = hn::Abs(hn::Sub(prediction, target));
     const V quadratic = hn::Mul(hn::Mul(hn::Set(d, T(0.5)), magnitude), magnitude);
     const V linear = hn::Mul(hn::Set(d, delta), hn::Sub(magnitude, hn::Set(d, half_delta)));
+    return hn::IfThenElse(hn::Le(magnitude, hn::Set(d, delta)), quadratic, linear);
+  }
+  template <class D, class V>
+  V Item(D d, V prediction, V target) const {
     const V half_linear = hn::Mul(hn::Set(d, delta), hn::Sub(HalfMagnitude(d, prediction, target),
                                                              hn::Set(d, T(0.5) * half_delta)));
-    const V item = hn::IfThenElse(hn::Le(magnitude, hn::Set(d, delta)), quadratic, linear);
-    return UnlessOverflown(d, magnitude, item, half_linear);
+    return UnlessOverflown(d, hn::Sub(prediction, target), OrdinaryItem(d, prediction, target),
+                           half_linear);
   }
   template <int kOperand, class D, class V>
   V Gradient(D d, V prediction, V target) const {
     const V difference = hn::Sub(prediction, target);
-    const auto inner = hn::Le(Magnitude(d, difference), hn::Set(d, delta));
+    const auto inner = hn::Le(hn::Abs(difference), hn::Set(d, delta));
     return hn::IfThenElse(inner, difference, hn::Mul(hn::Set(d, delta), Sign(d, difference)));
   }
 };
@@ -163,7 +175,7 @@ struct LogCoshLoss {
   V Gradient(D d, V prediction, V target) const {
     // tanh |d| = -e / (2 + e) with e = exp(-2 |d|) - 1.
     const V difference = hn::Sub(prediction, target);
-    const V magnitude = Magnitude(d, difference);
+    const V magnitude = hn::Abs(difference);
     const V e = Expm1(d, hn::Mul(hn::Set(d, T(-2)), magnitude));
     const V slope = hn::Div(hn::Sub(hn::Zero(d), e), hn::Add(hn::Set(d, T(2)), e));
     return hn::IfThenElse(hn::Lt(difference, hn::Zero(d)), hn::Sub(hn::Zero(d), slope), slope);
@@ -181,14 +193,20 @@ struct Quantile {
         q_minus_one(static_cast<T>(p[0] - 1)),
         half_minus_q(static_cast<T>(0.5 - p[0])) {}
   template <class D, class V>
+  V OrdinaryItem(D d, V prediction, V target) const {
+    const V short_by = hn::Sub(target, prediction);
+    const auto over = hn::Lt(short_by, hn::Zero(d));
+    return hn::Mul(hn::IfThenElse(over, hn::Set(d, q_minus_one), hn::Set(d, q)), short_by);
+  }
+  template <class D, class V>
   V Item(D d, V prediction, V target) const {
     const V short_by = hn::Sub(target, prediction);
     const V factor =
         hn::IfThenElse(hn::Lt(short_by, hn::Zero(d)), hn::Set(d, q_minus_one), hn::Set(d, q));
     // q 0 or 1 makes one side flat: 0 times an infinite error is the 0 that max() takes.
     const V flat = hn::Zero(d);
-    const V half_item = hn::Mul(Magnitude(d, factor), HalfMagnitude(d, prediction, target));
-    const V item = UnlessOverflown(d, Magnitude(d, short_by), hn::Mul(factor, short_by), half_item);
+    const V half_item = hn::Mul(hn::Abs(factor), HalfMagnitude(d, prediction, target));
+    const V item = UnlessOverflown(d, short_by, hn::Mul(factor, short_by), half_item);
     return hn::IfThenElse(hn::And(hn::Eq(factor, flat), hn::Eq(short_by, short_by)), flat, item);
   }
   template <int kOperand, class D, class V>

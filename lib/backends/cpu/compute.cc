@@ -68,17 +68,21 @@ absl::Status RunUnits(const Range& range, const CollectOptions& options, FormOfT
   if constexpr (requires { form.RunTableUpdate(begin, end, gradients); }) {
     if (output == Output::kTableUpdate) return form.RunTableUpdate(begin, end, gradients);
   }
-  for (int64_t first = begin; first < end; first += form.max_units()) {
+  for (int64_t first = begin, n = 0; first < end; first += n) {
     if (range.token != nullptr && range.token->cancelled())
       return absl::CancelledError("the call was cancelled");
-    const int64_t n = std::min(form.max_units(), end - first);
+    n = std::min(form.max_units(), end - first);
     if (output == Output::kGradients) {
       if (absl::Status s = form.RunGradients(first, n, gradients); !s.ok()) return s;
       continue;
     }
     if constexpr (requires { form.AddInOnePass(first, n, sums); }) {
-      if (output == Output::kSums && !options.statistics && form.AddInOnePass(first, n, sums))
+      const bool sums_only = output == Output::kSums && !options.statistics;
+      const int64_t added = sums_only ? form.AddInOnePass(first, end - first, sums) : 0;
+      if (added > 0) {
+        n = added;
         continue;
+      }
     }
     ItemBlock<T> block;
     if (absl::Status s = form.Run(first, n, &block); !s.ok()) return s;
