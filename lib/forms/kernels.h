@@ -58,6 +58,16 @@ struct ElementwiseKernels {
   uint32_t gradients = 0;  // bit o: there is a gradient of operand o
 };
 
+// What a softmax needs of rows of logits, kept so that nothing cancels: the classes at the maximum
+// apart from the rest, and log sum exp(x) = max + log_total. [rows] each.
+template <class T>
+struct SoftmaxRows {
+  T* max = nullptr;        // the largest logit
+  T* at_max = nullptr;     // the number of classes there
+  T* rest = nullptr;       // the sum over the others of exp(x - max)
+  T* log_total = nullptr;  // log1p((at_max - 1) + rest); NaN for a row without a softmax
+};
+
 // Rows, one after the other, each of one width: the classes of a distribution, the dimensions of an
 // embedding, the four numbers of a box. What a loss does not take is null.
 template <class T>
@@ -73,6 +83,7 @@ struct RowBlock {
   const T* table = nullptr;             // [table_rows, width]: a row a class, e.g. centers
   size_t table_rows = 0;
   double table_value = 0;  // what the TableKernel made of the table
+  SoftmaxRows<T> softmax;  // of operands[0], for kernels that ask for it
 };
 
 // items[row], or items[row * width + i] for a pointwise kernel. `kinds`, null unless the loss
@@ -116,6 +127,7 @@ struct RowKernels {
   RowGradientKernel<float> gradient_f32 = nullptr;  // null: no gradients
   RowGradientKernel<double> gradient_f64 = nullptr;
   uint32_t gradients = 0;  // bit o: there is a gradient of operand o, or of the table
+  bool softmax = false;    // the kernels read RowBlock::softmax
   TableKernels<float> table_f32;
   TableKernels<double> table_f64;
 

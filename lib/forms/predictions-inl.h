@@ -15,6 +15,7 @@
 #include "hwy/highway.h"
 #include "lib/forms/math-inl.h"
 #include "lib/forms/rowwise-inl.h"
+#include "lib/forms/softmax-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
@@ -34,15 +35,23 @@ HWY_INLINE V MaskedDiv(D d, V factor, V value) {
 // -log p_j = (max - x_j) + log1p(...): both terms are at least 0.
 template <class T>
 struct LogitsRow {
+  static constexpr bool kSoftmax = true;
   LogSumExp<T> sum;
   T log_total;  // NaN for a row without a softmax, and so is every -log p
 
-  LogitsRow(const T* x, size_t classes) : sum(LogSumExpRow(x, classes)) {
-    log_total = sum.Valid() ? sum.LogTotal() : QuietNan<T>();
-  }
+  LogitsRow(const RowBlock<T>& block, size_t row)
+      : sum{block.softmax.max[row], block.softmax.at_max[row], block.softmax.rest[row]},
+        log_total(block.softmax.log_total[row]) {}
   template <class D, class V>
   HWY_INLINE V NegLog(D d, V x) const {
     return hn::Add(hn::Sub(hn::Set(d, sum.max), x), hn::Set(d, log_total));
+  }
+  // The same of one class of each of the rows `row`, `row + 1`, ..., a row a lane.
+  template <class D, class V>
+  static HWY_INLINE V NegLogOfRows(D d, const RowBlock<T>& block, size_t row, size_t count, V x) {
+    const auto max = LoadClasses(d, block.softmax.max + row, count, T(0));
+    const auto log_total = LoadClasses(d, block.softmax.log_total + row, count, T(0));
+    return hn::Add(hn::Sub(max, x), log_total);
   }
   // Lanes beyond the row may hold anything up to the largest logit.
   template <class D, class V>
@@ -73,9 +82,14 @@ struct LogitsRow {
 
 template <class T>
 struct LogProbsRow {
-  LogProbsRow(const T*, size_t) {}
+  static constexpr bool kSoftmax = false;
+  LogProbsRow(const RowBlock<T>&, size_t) {}
   template <class D, class V>
   HWY_INLINE V NegLog(D d, V x) const {
+    return hn::Sub(hn::Zero(d), x);
+  }
+  template <class D, class V>
+  static HWY_INLINE V NegLogOfRows(D d, const RowBlock<T>&, size_t, size_t, V x) {
     return hn::Sub(hn::Zero(d), x);
   }
   template <class Target>
@@ -88,9 +102,14 @@ struct LogProbsRow {
 
 template <class T>
 struct ProbsRow {
-  ProbsRow(const T*, size_t) {}
+  static constexpr bool kSoftmax = false;
+  ProbsRow(const RowBlock<T>&, size_t) {}
   template <class D, class V>
   HWY_INLINE V NegLog(D d, V x) const {
+    return hn::Sub(hn::Zero(d), Log(d, x));
+  }
+  template <class D, class V>
+  static HWY_INLINE V NegLogOfRows(D d, const RowBlock<T>&, size_t, size_t, V x) {
     return hn::Sub(hn::Zero(d), Log(d, x));
   }
   template <class Target>

@@ -7,12 +7,16 @@
 #include "lib/base/status.h"
 #include "lib/forms/operand_reader.h"
 #include "lib/forms/shared_table.h"
+#include "lib/forms/softmax_rows.h"
 
 namespace lossd {
 namespace {
 
 // Elements of rows that are gathered or widened at a time: they stay in L2.
 constexpr int64_t kMaxBufferedElements = 32768;
+// Elements of rows that are read in place at a time: most of them are still in L2 when the next
+// loss that shares them comes.
+constexpr int64_t kMaxElementsInPlace = 131072;
 // Labels of a row times its classes, whose pairs a loss of label rows goes over: a second of work.
 constexpr int64_t kMaxLabelPairs = int64_t{1} << 32;
 // Such pairs of a block of several rows, so that cancelling need not wait for more.
@@ -22,7 +26,7 @@ template <class T>
 int64_t UnitsPerBlock(const FormCall& call) {
   const bool in_place =
       call.units_per_sample == 1 && call.operands[0].view.dtype() == DataTypeOf<T>();
-  int64_t elements = in_place ? kMaxBufferedElements * 32 : kMaxBufferedElements;
+  int64_t elements = in_place ? kMaxElementsInPlace : kMaxBufferedElements;
   const auto most = static_cast<int64_t>(kBlockItems);
   if (call.pointwise) elements = most;
   const int64_t width = std::max<int64_t>(call.width, 1);
@@ -32,8 +36,24 @@ int64_t UnitsPerBlock(const FormCall& call) {
 
 }  // namespace
 
+bool HaveSameRows(const FormCall& a, const FormCall& b) {
+  if (a.kernels.rows.f32 == nullptr || b.kernels.rows.f32 == nullptr) return false;
+  const Operand& x = a.operands[0];
+  const Operand& y = b.operands[0];
+  return x.view && x.view.SameAs(y.view) && a.units == b.units && a.width == b.width &&
+         a.units_per_sample == b.units_per_sample && x.values == ValueRule::kAny &&
+         y.values == ValueRule::kAny;
+}
+
 template <class T>
-RowForm<T>::RowForm(const FormCall& call) : FormBase<T>(call, UnitsPerBlock<T>(call), 1) {}
+RowForm<T>::RowForm(const FormCall& call)
+    : FormBase<T>(call, UnitsPerBlock<T>(call), 1), needs_softmax_(call.kernels.rows.softmax) {}
+
+template <class T>
+void RowForm<T>::ShareRowsWith(RowForm* leader) {
+  leader_ = leader;
+  leader->needs_softmax_ |= needs_softmax_;
+}
 
 template <class T>
 absl::Status RowForm<T>::ReadRows(const Operand& operand, std::unique_ptr<T[]>* buffer,
@@ -57,6 +77,27 @@ absl::Status RowForm<T>::ReadRows(const Operand& operand, std::unique_ptr<T[]>* 
     s = this->CheckValues(operand, *rows + row * width, at, width, nullptr);
     if (!s.ok()) return s;
   }
+  return s;
+}
+
+template <class T>
+absl::Status RowForm<T>::ReadFirstOperand() {
+  if (leader_ != nullptr && leader_->has_rows_ && leader_->first() == this->first() &&
+      leader_->n() == this->n()) {
+    block_.operands[0] = leader_->block_.operands[0];
+    block_.softmax = leader_->block_.softmax;
+    return absl::OkStatus();
+  }
+  absl::Status s = ReadRows(call_.operands[0], &operands_[0], &block_.operands[0]);
+  if (!s.ok()) return s;
+  if (needs_softmax_) {
+    const auto units = static_cast<size_t>(this->max_units());
+    if (softmax_ == nullptr) softmax_ = AllocateFor<T>(4 * units);
+    T* const columns = softmax_.get();
+    block_.softmax = {columns, columns + units, columns + 2 * units, columns + 3 * units};
+    ComputeSoftmaxRows(block_.operands[0], block_.rows, block_.width, block_.softmax);
+  }
+  has_rows_ = true;
   return s;
 }
 
@@ -95,7 +136,8 @@ absl::Status RowForm<T>::Read() {
   block_ = RowBlock<T>();
   block_.rows = this->n();
   block_.width = static_cast<size_t>(call_.width);
-  for (int o = 0; o < kMaxOperands; ++o) {
+  if (absl::Status s = ReadFirstOperand(); !s.ok()) return s;
+  for (int o = 1; o < kMaxOperands; ++o) {
     absl::Status s = ReadRows(call_.operands[o], &operands_[o], &block_.operands[o]);
     if (!s.ok()) return s;
   }
@@ -120,6 +162,7 @@ absl::Status RowForm<T>::Read() {
 
 template <class T>
 absl::Status RowForm<T>::Run(int64_t first, int64_t n, ItemBlock<T>* block) {
+  has_rows_ = false;
   absl::Status s = this->Begin(first, n);
   if (s.ok()) s = Read();
   if (!s.ok()) return s;
@@ -145,9 +188,10 @@ void RowForm<T>::StoreRows(const T* rows, std::byte* output) const {
 }
 
 template <class T>
-absl::Status RowForm<T>::RunGradients(int64_t first, int64_t n, const GradientCall& gradients) {
-  ItemBlock<T> block;
-  if (absl::Status s = Run(first, n, &block); !s.ok()) return s;
+absl::Status RowForm<T>::RunGradients(int64_t first, int64_t n, const GradientCall& gradients,
+                                      ItemBlock<T>* block) {
+  ItemBlock<T> items;
+  if (absl::Status s = Run(first, n, block != nullptr ? block : &items); !s.ok()) return s;
   const T* scales = this->Scales(gradients);
   const bool scatters = call_.units_per_sample != 1;
   T* outputs[kMaxOperands + 1] = {};

@@ -14,10 +14,20 @@
 
 namespace lossd {
 
+// True if the rows of the calls' first operand are the same ones, so that forms of them can share
+// what they read of these rows.
+bool HaveSameRows(const FormCall& a, const FormCall& b);
+
 template <class T>
 class RowForm : public FormBase<T> {
  public:
   explicit RowForm(const FormCall& call);
+
+  // Of a call that has the same rows as the leader's: from now on a Run of units that the leader
+  // has run last takes the rows of the first operand and their softmax from it; another Run reads
+  // them itself. Before the first Run of either; the leader outlives this form's runs and shares
+  // with no third one itself.
+  void ShareRowsWith(RowForm* leader);
 
   // A cancelled token ends what goes over all units with CANCELLED; null: nothing does.
   void CancelBy(const CancellationToken* token) { token_ = token; }
@@ -27,8 +37,10 @@ class RowForm : public FormBase<T> {
   // RESOURCE_EXHAUSTED for a row whose labels times classes are beyond kMaxLabelPairs.
   absl::Status Run(int64_t first, int64_t n, ItemBlock<T>* block);
 
-  // Writes the gradients of units [first, first + n), but not the table's.
-  absl::Status RunGradients(int64_t first, int64_t n, const GradientCall& gradients);
+  // Writes the gradients of units [first, first + n), but not the table's. Their items too, as Run
+  // gives them, if `block` is not null.
+  absl::Status RunGradients(int64_t first, int64_t n, const GradientCall& gradients,
+                            ItemBlock<T>* block = nullptr);
 
   // Writes rows [begin, end) of the table's gradient: of all units, added in their order.
   absl::Status RunTableGradients(int64_t begin, int64_t end, const GradientCall& gradients);
@@ -39,6 +51,8 @@ class RowForm : public FormBase<T> {
 
  private:
   absl::Status Read();
+  // The rows of the first operand and their softmax: the leader's or read and computed here.
+  absl::Status ReadFirstOperand();
   absl::Status ReadRows(const Operand& operand, std::unique_ptr<T[]>* buffer, const T** rows);
   // Lists of labels, each up to its first -1; what follows is not read.
   absl::Status ReadLabelRows();
@@ -51,6 +65,10 @@ class RowForm : public FormBase<T> {
   const CancellationToken* token_ = nullptr;
   RowBlock<T> block_;                            // of the last Run
   std::unique_ptr<T[]> operands_[kMaxOperands];  // those that had to be copied
+  bool needs_softmax_;
+  std::unique_ptr<T[]> softmax_;
+  const RowForm* leader_ = nullptr;
+  bool has_rows_ = false;  // the last Run came as far as the rows of the first operand
   std::unique_ptr<T[]> row_targets_;
   std::unique_ptr<int64_t[]> label_rows_;
   std::unique_ptr<uint8_t[]> kinds_;

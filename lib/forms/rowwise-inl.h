@@ -11,8 +11,15 @@
 //     void Gradient(const RowBlock<T>& block, size_t row, T scale, T* const* gradients) const;
 //   };
 //
-// One that counts kinds of items has `T Row(block, row, uint8_t* kind) const`. One with a table may
-// have static members TableValue and FinishTable, a TableKernel and a TableFinishKernel.
+// One that counts kinds of items has `T Row(block, row, uint8_t* kind) const`. One that needs the
+// softmax of its rows of logits says so, and reads RowBlock::softmax:
+//     static constexpr bool kSoftmax = true;
+// One whose item is made of a few numbers a row computes a vector of rows, one a lane, where
+// InLanes() is true; it needs no Row if that is always so:
+//     bool InLanes() const;
+//     hn::Vec<D> Rows(D d, const RowBlock<T>& block, size_t row, size_t count) const;
+// One with a table may have static members TableValue and FinishTable, a TableKernel and a
+// TableFinishKernel.
 //
 // The layout of every sum over classes is part of the arithmetic: chunks of 4,096 classes, combined
 // in class order; in a chunk 32 virtual lanes (class mod 32), added up in groups of 8 steps; then
@@ -195,21 +202,6 @@ HWY_INLINE T SumRow(size_t classes, const Term& term) {
   return sum;
 }
 
-// What a softmax needs of a row, kept so that nothing cancels: the classes at the maximum apart
-// from the rest. log sum exp(x) = max + log1p((at_max - 1) + rest), and both terms of (max - x_j) +
-// log1p(...) are at least 0.
-template <class T>
-struct LogSumExp {
-  T max;     // largest logit
-  T at_max;  // number of classes there
-  T rest;    // sum over the others of exp(x - max)
-
-  T Total() const { return at_max + rest; }  // sum of exp(x - max)
-  T LogTotal() const { return ScalarLog1p((at_max - T(1)) + rest); }
-  // False for a row without a softmax: all classes at -inf, or one at +inf.
-  bool Valid() const { return max - max == T(0); }
-};
-
 // The larger of two, `b` where `a` is NaN.
 template <class D, class V>
 HWY_INLINE V LargerUnlessNan(D, V a, V b) {
@@ -220,110 +212,30 @@ HWY_INLINE V LargerUnlessNan(D, V a, V b) {
 #endif
 }
 
-// The maximum of what is not NaN: exact, so its order is free.
+// The vectors of a row of items or gradients: store(v, i, count) puts `count` lanes at values[i].
 template <class T>
-class RunningMax {
- public:
-  static constexpr size_t kChains = 4;
-  static constexpr size_t kStride = kChains * kVectorLanes<T>;
-
-  RunningMax() {
-    for (size_t c = 0; c < kChains; ++c) largest_[c] = hn::Set(D(), kLowest);
-  }
-  // kStride classes from x on.
-  HWY_INLINE void Add(const T* x) {
-    const D d;
-    for (size_t c = 0; c < kChains; ++c) {
-      largest_[c] = LargerUnlessNan(d, hn::LoadU(d, x + c * kVectorLanes<T>), largest_[c]);
+auto RowStore(T* values) {
+  return [values](auto v, size_t i, size_t count) HWY_ATTR {
+    const hn::ScalableTag<T> d;
+    if (count >= kVectorLanes<T>) {
+      hn::StoreU(v, d, values + i);
+    } else {
+      HWY_ALIGN T padded[kVectorLanes<T>];
+      hn::Store(v, d, padded);
+      std::memcpy(values + i, padded, count * sizeof(T));
     }
-  }
-  // The maximum of those added and the classes [i, n) of x.
-  HWY_INLINE T Finish(const T* x, size_t i, size_t n) {
-    const D d;
-    for (; i + kStride <= n; i += kStride) Add(x + i);
-    for (; i < n; i += kVectorLanes<T>) {
-      largest_[0] = LargerUnlessNan(d, LoadClasses(d, x + i, n - i, kLowest), largest_[0]);
-    }
-    for (size_t c = 1; c < kChains; ++c) largest_[0] = LargerUnlessNan(d, largest_[c], largest_[0]);
-    return hn::GetLane(hn::MaxOfLanes(d, largest_[0]));  // no NaN here
-  }
-
- private:
-  using D = hn::ScalableTag<T>;
-  static constexpr T kLowest = -std::numeric_limits<T>::infinity();
-  hn::Vec<D> largest_[kChains];
-};
-
-// A chunk of n classes at x and its maximum.
-template <class T>
-struct ClassChunk {
-  const T* x;
-  size_t n;
-  T max;
-};
-
-// The log-sum-exp of a chunk. Meanwhile finds the maximum of the one after it (n = 0: none), so
-// that memory is read while there is something to compute.
-template <class T>
-HWY_INLINE LogSumExp<T> LogSumExpChunk(const ClassChunk<T>& chunk, ClassChunk<T>* next) {
-  RunningMax<T> next_max;
-  size_t next_done = 0;
-  size_t at_max = 0;
-  const T rest = AddChunk<T>(chunk.n, [&](auto d, size_t i, size_t count, auto& out) HWY_ATTR {
-    using V = hn::Vec<decltype(d)>;
-    constexpr size_t kLanes = kVectorLanes<T>;
-    constexpr size_t kVectors = sizeof(out) / sizeof(out[0]);
-    const V maxes = hn::Set(d, chunk.max);
-    V below[kVectors];
-    auto ordinary = hn::FirstN(d, kLanes);
-    for (size_t k = 0; k < kVectors; ++k) {
-      const T* const classes = chunk.x + i + k * kLanes;
-      PrefetchRow(classes);
-      // Lanes beyond the row are at -inf and add nothing. A NaN makes the sum NaN.
-      const V v =
-          LoadClasses(d, classes, HWY_MIN(count, kLanes), -std::numeric_limits<T>::infinity());
-      below[k] = hn::Sub(v, maxes);
-      ordinary = hn::And(ordinary, IsExpTerm(d, below[k]));
-    }
-    if (kVectors == RunningMax<T>::kChains && i + RunningMax<T>::kStride <= next->n) {
-      next_max.Add(next->x + i);
-      next_done = i + RunningMax<T>::kStride;
-    }
-    if (HWY_LIKELY(hn::AllTrue(d, ordinary))) {
-      ExpTerms(d, below, out);
-      return;
-    }
-    for (size_t k = 0; k < kVectors; ++k) {
-      const auto is_max = hn::Eq(below[k], hn::Zero(d));
-      at_max += hn::CountTrue(d, is_max);
-      out[k] = hn::IfThenZeroElse(is_max, ExpTermNonPositive(d, below[k]));
-    }
-  });
-  if (next->n > 0) next->max = next_max.Finish(next->x, next_done, next->n);
-  return {chunk.max, static_cast<T>(at_max), rest};
+  };
 }
 
-template <class T>
-HWY_INLINE LogSumExp<T> Combine(const LogSumExp<T>& a, const LogSumExp<T>& b) {
-  if (a.max == b.max) return {a.max, a.at_max + b.at_max, a.rest + b.rest};
-  const LogSumExp<T>& high = a.max > b.max ? a : b;
-  const LogSumExp<T>& low = a.max > b.max ? b : a;
-  return {high.max, high.at_max, high.rest + low.Total() * ScalarExp(low.max - high.max)};
-}
-
-template <class T>
-HWY_INLINE LogSumExp<T> LogSumExpRow(const T* x, size_t classes) {
-  ClassChunk<T> chunk = {x, HWY_MIN(classes, kClassChunk), 0};
-  chunk.max = RunningMax<T>().Finish(x, 0, chunk.n);
-  LogSumExp<T> result;
-  for (size_t start = 0; start < classes; start += kClassChunk) {
-    const size_t after = start + chunk.n;
-    ClassChunk<T> next = {x + after, HWY_MIN(classes - after, kClassChunk), 0};
-    const LogSumExp<T> part = LogSumExpChunk(chunk, &next);
-    result = start == 0 ? part : Combine(result, part);
-    chunk = next;
+// values[i] = term(d, i, count), the vector of classes i, i + 1, ..., for all classes of a row.
+template <class T, class Term>
+HWY_INLINE void StoreRow(size_t width, T* values, const Term& term) {
+  const hn::ScalableTag<T> d;
+  const auto store = RowStore(values);
+  for (size_t i = 0; i < width; i += kVectorLanes<T>) {
+    const size_t count = HWY_MIN(width - i, kVectorLanes<T>);
+    store(term(d, i, count), i, count);
   }
-  return result;
 }
 
 // Makes every NaN of an array the canonical one.
@@ -332,15 +244,57 @@ void CanonicaliseNans(T* values, size_t n) {
   for (size_t i = 0; i < n; ++i) values[i] = values[i] == values[i] ? values[i] : QuietNan<T>();
 }
 
+// A row's class of its label, in operand 0: one row a lane, from `row` on. Lanes from `count` on
+// hold 0.
+template <class D, class T>
+HWY_INLINE hn::Vec<D> OfLabels(D d, const RowBlock<T>& block, size_t row, size_t count) {
+  HWY_ALIGN T values[kVectorLanes<T>] = {};
+  const T* x = block.operands[0] + row * block.width;
+  for (size_t i = 0; i < count; ++i, x += block.width) {
+    std::memcpy(values + i, x + block.labels[row + i], sizeof(T));
+  }
+  return hn::Load(d, values);
+}
+
+// The weights of the rows' labels likewise. The block has class weights.
+template <class D, class T>
+HWY_INLINE hn::Vec<D> WeightsOfLabels(D d, const RowBlock<T>& block, size_t row, size_t count) {
+  HWY_ALIGN T values[kVectorLanes<T>] = {};
+  for (size_t i = 0; i < count; ++i) {
+    std::memcpy(values + i, block.class_weights + block.labels[row + i], sizeof(T));
+  }
+  return hn::Load(d, values);
+}
+
 template <class Formula, class T>
-void RunRows(const double* parameters, const RowBlock<T>& block, T* items, uint8_t* kinds) {
-  const Formula formula(parameters, block);
+void RunRowsInLanes(const Formula& formula, const RowBlock<T>& block, T* items) {
+  StoreRow<T>(block.rows, items, [&](auto d, size_t row, size_t count) HWY_ATTR {
+    return formula.Rows(d, block, row, count);
+  });
+}
+
+template <class Formula, class T>
+void RunRowsOneByOne(const Formula& formula, const RowBlock<T>& block, T* items, uint8_t* kinds) {
   for (size_t row = 0; row < block.rows; ++row) {
     if constexpr (requires { formula.Row(block, row, kinds); }) {
       items[row] = formula.Row(block, row, kinds + row);
     } else {
       items[row] = formula.Row(block, row);
     }
+  }
+}
+
+template <class Formula, class T>
+void RunRows(const double* parameters, const RowBlock<T>& block, T* items, uint8_t* kinds) {
+  const Formula formula(parameters, block);
+  if constexpr (!requires { formula.InLanes(); }) {
+    RunRowsOneByOne(formula, block, items, kinds);
+  } else if constexpr (!requires { formula.Row(block, block.rows); }) {
+    RunRowsInLanes(formula, block, items);
+  } else if (formula.InLanes()) {
+    RunRowsInLanes(formula, block, items);
+  } else {
+    RunRowsOneByOne(formula, block, items, kinds);
   }
   CanonicaliseNans(items, block.rows);
 }
@@ -379,6 +333,16 @@ constexpr TableKernels<T> TableKernelsOf() {
   return kernels;
 }
 
+// True if the formula reads the softmax of its rows.
+template <class Formula>
+constexpr bool UsesSoftmax() {
+  if constexpr (requires { Formula::kSoftmax; }) {
+    return Formula::kSoftmax;
+  } else {
+    return false;
+  }
+}
+
 template <template <class> class Formula>
 constexpr void AddRowGradients(RowKernels* kernels) {
   if constexpr (requires { Formula<float>::kGradients; }) {
@@ -394,41 +358,16 @@ constexpr Kernels Rowwise() {
   Kernels kernels;
   kernels.rows.f32 = RunRows<Formula<float>, float>;
   kernels.rows.f64 = RunRows<Formula<double>, double>;
+  kernels.rows.softmax = UsesSoftmax<Formula<float>>();
   AddRowGradients<Formula>(&kernels.rows);
   kernels.rows.table_f32 = TableKernelsOf<Formula<float>, float>();
   kernels.rows.table_f64 = TableKernelsOf<Formula<double>, double>();
   return kernels;
 }
 
-// The vectors of a row of items or gradients: store(v, i, count) puts `count` lanes at values[i].
-template <class T>
-auto RowStore(T* values) {
-  return [values](auto v, size_t i, size_t count) HWY_ATTR {
-    const hn::ScalableTag<T> d;
-    if (count >= kVectorLanes<T>) {
-      hn::StoreU(v, d, values + i);
-    } else {
-      HWY_ALIGN T padded[kVectorLanes<T>];
-      hn::Store(v, d, padded);
-      std::memcpy(values + i, padded, count * sizeof(T));
-    }
-  };
-}
-
-// values[i] = term(d, i, count), the vector of classes i, i + 1, ..., for all classes of a row.
-template <class T, class Term>
-HWY_INLINE void StoreRow(size_t width, T* values, const Term& term) {
-  const hn::ScalableTag<T> d;
-  const auto store = RowStore(values);
-  for (size_t i = 0; i < width; i += kVectorLanes<T>) {
-    const size_t count = HWY_MIN(width - i, kVectorLanes<T>);
-    store(term(d, i, count), i, count);
-  }
-}
-
-// The same for a formula with one item a class: it has `void Row(block, row, store) const`, and its
-// gradients' scales, one an item, are scales[row * width + i]:
-// `void Gradient(block, row, const T* scales, T* const* gradients) const`.
+// A formula with one item a class has `void Row(block, row, store) const`, and its gradients'
+// scales, one an item, are scales[row * width + i]: `void Gradient(block, row, const T* scales, T*
+// const* gradients) const`.
 template <class Formula, class T>
 void RunPointwiseRows(const double* parameters, const RowBlock<T>& block, T* items, uint8_t*) {
   const Formula formula(parameters, block);
@@ -467,6 +406,7 @@ constexpr Kernels PointwiseRows() {
   Kernels kernels;
   kernels.rows.f32 = RunPointwiseRows<Formula<float>, float>;
   kernels.rows.f64 = RunPointwiseRows<Formula<double>, double>;
+  kernels.rows.softmax = UsesSoftmax<Formula<float>>();
   if constexpr (requires { Formula<float>::kGradients; }) {
     kernels.rows.gradient_f32 = RunPointwiseGradients<Formula<float>, float>;
     kernels.rows.gradient_f64 = RunPointwiseGradients<Formula<double>, double>;

@@ -17,6 +17,7 @@ namespace classification {
 // With labels: w_y (1 - s) (-log p_y) + s / C sum_j w_j (-log p_j), s the smoothing.
 template <class T, template <class> class Prediction>
 struct LabelCrossEntropy {
+  static constexpr bool kSoftmax = Prediction<T>::kSoftmax;
   static constexpr uint32_t kGradients = 1;
   T scale, keep, spread;
   LabelCrossEntropy(const double* p, const RowBlock<T>& block)
@@ -24,26 +25,23 @@ struct LabelCrossEntropy {
         keep(static_cast<T>(1 - p[0])),
         spread(static_cast<T>(p[0] / static_cast<double>(block.width))) {}
 
+  bool InLanes() const { return spread == T(0); }
+  template <class D>
+  HWY_INLINE hn::Vec<D> Rows(D d, const RowBlock<T>& block, size_t row, size_t count) const {
+    return hn::Mul(OfLabel(d, block, row, count), hn::Set(d, scale));
+  }
   T Row(const RowBlock<T>& block, size_t row) const {
+    const hn::CappedTag<T, 1> one;
+    const T item = hn::GetLane(OfLabel(one, block, row, 1));
     const T* x = block.operands[0] + row * block.width;
-    const size_t label = static_cast<size_t>(block.labels[row]);
-    const Prediction<T> prediction(x, block.width);
-    T item = ScalarNegLog(prediction, LoadScalar(x + label));
-    if (block.class_weights != nullptr) {
-      const T weight = LoadScalar(block.class_weights + label);
-      // A class of weight 0 adds nothing, whatever its probability, as in the sums below.
-      item = weight == T(0) ? T(0) : weight * item;
-    }
-    if (spread != T(0)) {
-      const T smooth = SumRow<T>(block.width, [&](auto d, size_t i, size_t count) HWY_ATTR {
-        const auto neg_log = prediction.NegLog(d, LoadClasses(d, x + i, count, T(0)));
-        if (block.class_weights == nullptr) return neg_log;
-        return MaskedMul(d, LoadClasses(d, block.class_weights + i, count, T(0)), neg_log);
-      });
-      // keep = 0 leaves the label without a part, whatever its probability.
-      item = (keep == T(0) ? T(0) : keep * item) + spread * smooth;
-    }
-    return item * scale;
+    const Prediction<T> prediction(block, row);
+    const T smooth = SumRow<T>(block.width, [&](auto d, size_t i, size_t count) HWY_ATTR {
+      const auto neg_log = prediction.NegLog(d, LoadClasses(d, x + i, count, T(0)));
+      if (block.class_weights == nullptr) return neg_log;
+      return MaskedMul(d, LoadClasses(d, block.class_weights + i, count, T(0)), neg_log);
+    });
+    // keep = 0 leaves the label without a part, whatever its probability.
+    return ((keep == T(0) ? T(0) : keep * item) + spread * smooth) * scale;
   }
 
   // The target of class j is spread w_j, and keep w_y more for the label.
@@ -67,8 +65,17 @@ struct LabelCrossEntropy {
       const auto shares = spread == T(0) ? hn::Zero(d) : spread_of(d, i, count);
       return hn::IfThenElse(IsClass(d, i, label), hn::Add(shares, hn::Set(d, own)), shares);
     };
-    Prediction<T>(x, block.width)
-        .Gradient(x, block.width, total, target, scale * item_scale, gradient);
+    Prediction<T>(block, row).Gradient(x, block.width, total, target, scale * item_scale, gradient);
+  }
+
+ private:
+  // w_y (-log p_y). A class of weight 0 adds nothing, whatever its probability, as in the sums.
+  template <class D>
+  static HWY_INLINE hn::Vec<D> OfLabel(D d, const RowBlock<T>& block, size_t row, size_t count) {
+    const auto x = OfLabels(d, block, row, count);
+    const auto neg_log = Prediction<T>::NegLogOfRows(d, block, row, count, x);
+    if (block.class_weights == nullptr) return neg_log;
+    return MaskedMul(d, WeightsOfLabels(d, block, row, count), neg_log);
   }
 };
 
@@ -76,6 +83,7 @@ struct LabelCrossEntropy {
 // the smoothing.
 template <class T, template <class> class Prediction>
 struct TargetCrossEntropy {
+  static constexpr bool kSoftmax = Prediction<T>::kSoftmax;
   static constexpr uint32_t kGradients = 1;
   T scale, keep, spread;
   TargetCrossEntropy(const double* p, const RowBlock<T>& block)
@@ -85,7 +93,7 @@ struct TargetCrossEntropy {
 
   T Row(const RowBlock<T>& block, size_t row) const {
     const T* x = block.operands[0] + row * block.width;
-    const Prediction<T> prediction(x, block.width);
+    const Prediction<T> prediction(block, row);
     const T sum = SumRow<T>(block.width, [&](auto d, size_t i, size_t count) HWY_ATTR {
       const auto neg_log = prediction.NegLog(d, LoadClasses(d, x + i, count, T(0)));
       return MaskedMul(d, Target(d, block, row, i, count), neg_log);
@@ -97,7 +105,7 @@ struct TargetCrossEntropy {
     const T* x = block.operands[0] + row * block.width;
     const auto target = [&](auto d, size_t i, size_t count)
                             HWY_ATTR { return Target(d, block, row, i, count); };
-    Prediction<T>(x, block.width)
+    Prediction<T>(block, row)
         .Gradient(x, block.width, SumRow<T>(block.width, target), target, scale * item_scale,
                   gradients[0] + row * block.width);
   }
@@ -117,18 +125,19 @@ struct TargetCrossEntropy {
 // max).
 template <class T>
 struct LogitsEntropy {
+  static constexpr bool kSoftmax = true;
   static constexpr uint32_t kGradients = 1;
   T scale;
   LogitsEntropy(const double* p, const RowBlock<T>&) : scale(static_cast<T>(UnitsPerNat(p[0]))) {}
   T Row(const RowBlock<T>& block, size_t row) const {
     const T* x = block.operands[0] + row * block.width;
-    return Nats(LogitsRow<T>(x, block.width), x, block.width) * scale;
+    return Nats(LogitsRow<T>(block, row), x, block.width) * scale;
   }
 
   // p_j (-log p_j - H).
   void Gradient(const RowBlock<T>& block, size_t row, T item_scale, T* const* gradients) const {
     const T* x = block.operands[0] + row * block.width;
-    const LogitsRow<T> logits(x, block.width);
+    const LogitsRow<T> logits(block, row);
     const T entropy = Nats(logits, x, block.width);
     StoreRow<T>(block.width, gradients[0] + row * block.width,
                 [&](auto d, size_t i, size_t count) HWY_ATTR {
@@ -230,6 +239,7 @@ struct TargetLogProbs {
 
 template <class T, class Target, template <class> class Prediction>
 struct Divergence {
+  static constexpr bool kSoftmax = Prediction<T>::kSoftmax;
   static constexpr uint32_t kGradients = 1;
   T scale;
   Divergence(const double* p, const RowBlock<T>&) : scale(static_cast<T>(UnitsPerNat(p[1]))) {}
@@ -250,7 +260,7 @@ struct RowDivergence : Divergence<T, Target, Prediction> {
   T Row(const RowBlock<T>& block, size_t row) const {
     const T* x = block.operands[0] + row * block.width;
     const T* t = block.operands[1] + row * block.width;
-    const Prediction<T> prediction(x, block.width);
+    const Prediction<T> prediction(block, row);
     const T sum = SumRow<T>(block.width, [&](auto d, size_t i, size_t count) HWY_ATTR {
       return Base::Term(d, prediction, x, t, i, count);
     });
@@ -262,7 +272,7 @@ struct RowDivergence : Divergence<T, Target, Prediction> {
     const auto target = [&](auto d, size_t i, size_t count) HWY_ATTR {
       return Target::Probability(d, LoadClasses(d, t + i, count, T(0)));
     };
-    Prediction<T>(x, block.width)
+    Prediction<T>(block, row)
         .Gradient(x, block.width, SumRow<T>(block.width, target), target, Base::scale * item_scale,
                   gradients[0] + row * block.width);
   }
@@ -277,7 +287,7 @@ struct PointwiseDivergence : Divergence<T, Target, Prediction> {
     const hn::ScalableTag<T> d;
     const T* x = block.operands[0] + row * block.width;
     const T* t = block.operands[1] + row * block.width;
-    const Prediction<T> prediction(x, block.width);
+    const Prediction<T> prediction(block, row);
     for (size_t i = 0; i < block.width; i += kVectorLanes<T>) {
       const size_t count = HWY_MIN(block.width - i, kVectorLanes<T>);
       const auto term = Base::Term(d, prediction, x, t, i, count);
@@ -293,7 +303,7 @@ struct PointwiseDivergence : Divergence<T, Target, Prediction> {
       const auto p = Target::Probability(d, LoadClasses(d, t + i, count, T(0)));
       return MaskedMul(d, LoadClasses(d, item_scales + i, count, T(0)), p);
     };
-    Prediction<T>(x, block.width)
+    Prediction<T>(block, row)
         .Gradient(x, block.width, SumRow<T>(block.width, target), target, Base::scale,
                   gradients[0] + row * block.width);
   }

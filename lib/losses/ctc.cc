@@ -4,7 +4,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "lib/forms/ctc-inl.h"
-#include "lib/forms/predictions-inl.h"
+#include "lib/forms/softmax-inl.h"
 #include "lib/losses/families.h"
 
 #ifndef LOSSD_LIB_LOSSES_CTC_CC_

@@ -7,6 +7,7 @@
 #include "hwy/highway.h"
 #include "lib/forms/elementwise-inl.h"
 #include "lib/forms/math-inl.h"
+#include "lib/forms/predictions-inl.h"
 #include "lib/forms/rowwise-inl.h"
 #include "lib/losses/binary-inl.h"
 #include "lib/losses/families.h"
@@ -208,26 +209,24 @@ using FocalProbs = Focal<T, FromClampedProbs>;
 // Multi-class: -(1 - p_y)^gamma log p_y, the power formed as above.
 template <class T, template <class> class Prediction>
 struct FocalRows {
+  static constexpr bool kSoftmax = Prediction<T>::kSoftmax;
   static constexpr uint32_t kGradients = 1;
   T gamma, scale;
   FocalRows(const double* p, const RowBlock<T>&)
       : gamma(static_cast<T>(p[0])), scale(static_cast<T>(UnitsPerNat(p[2]))) {}
-  T Row(const RowBlock<T>& block, size_t row) const {
-    const hn::ScalableTag<T> d;  // whole vectors, as Pow wants them
-    const T* x = block.operands[0] + row * block.width;
-    const size_t label = static_cast<size_t>(block.labels[row]);
-    const Prediction<T> prediction(x, block.width);
-    const auto neg_log = hn::Set(d, ScalarNegLog(prediction, LoadScalar(x + label)));
+  static constexpr bool InLanes() { return true; }
+  template <class D>
+  HWY_INLINE hn::Vec<D> Rows(D d, const RowBlock<T>& block, size_t row, size_t count) const {
+    const auto x = OfLabels(d, block, row, count);
+    const auto neg_log = Prediction<T>::NegLogOfRows(d, block, row, count, x);
     auto item = neg_log;
     if (gamma != T(0)) {
       const auto zero = hn::Zero(d);
       const auto wrong = hn::Sub(zero, Expm1(d, hn::Sub(zero, neg_log)));  // 1 - p_y
       item = MaskedMul(d, FocalPower<T>{gamma}(d, wrong), item);
     }
-    if (block.class_weights != nullptr) {
-      item = hn::Mul(item, hn::Set(d, LoadScalar(block.class_weights + label)));
-    }
-    return hn::GetLane(item) * scale;
+    if (block.class_weights != nullptr) item = hn::Mul(item, WeightsOfLabels(d, block, row, count));
+    return hn::Mul(item, hn::Set(d, scale));
   }
 
   // d item / d(-log p_y) = (1 - p_y)^gamma (1 + gamma p_y (-log p_y) / (1 - p_y)).
@@ -235,7 +234,7 @@ struct FocalRows {
     const hn::ScalableTag<T> d;
     const T* x = block.operands[0] + row * block.width;
     const size_t label = static_cast<size_t>(block.labels[row]);
-    const Prediction<T> prediction(x, block.width);
+    const Prediction<T> prediction(block, row);
     const auto one = hn::Set(d, T(1));
     const auto neg_log = hn::Set(d, ScalarNegLog(prediction, LoadScalar(x + label)));
     auto slope = one;

@@ -59,6 +59,11 @@ class TensorView {
     return pieces_->Run(static_cast<size_t>(first) * size, static_cast<size_t>(count) * size,
                         scratch);
   }
+  // True for another view of the same elements in the same memory.
+  bool SameAs(const TensorView& other) const {
+    return dtype_ == other.dtype_ && shape_ == other.shape_ && data_ == other.data_ &&
+           pieces_ == other.pieces_;
+  }
   // The bytes lie in one run.
   bool contiguous() const { return pieces_ == nullptr; }
 
