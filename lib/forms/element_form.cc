@@ -4,10 +4,18 @@
 #include <cstring>
 
 namespace lossd {
+namespace {
+
+// No more than there are: small buffers cost less to allocate.
+int64_t UnitsPerBlock(const FormCall& call) {
+  return std::clamp<int64_t>(call.units, 1, kBlockItems);
+}
+
+}  // namespace
 
 template <class T>
 ElementForm<T>::ElementForm(const FormCall& call)
-    : FormBase<T>(call, static_cast<int64_t>(kBlockItems), call.kernels.elementwise.parts) {}
+    : FormBase<T>(call, UnitsPerBlock(call), call.kernels.elementwise.parts) {}
 
 template <class T>
 absl::Status ElementForm<T>::ReadOperand(const Operand& operand, std::unique_ptr<T[]>* buffer,

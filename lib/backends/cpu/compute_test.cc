@@ -288,6 +288,109 @@ TEST(Compute, NonFiniteItemsByPolicyAndTheFirstRejected) {
   }
 }
 
+// Losses bound to the tensors of one upload.
+std::vector<BoundLoss> BindAll(const std::vector<const char*>& names, const TestInputs& inputs) {
+  std::vector<BoundLoss> losses;
+  for (const char* name : names) losses.push_back(*Bind(SpecOf(RowOf(name), {}), inputs.views()));
+  return losses;
+}
+
+TEST(Compute, LossesOverTheSameTensorsGiveWhatEachGivesAlone) {
+  const std::vector<std::pair<const char*, std::vector<const char*>>> uploads = {
+      {"cross_entropy", {"cross_entropy", "zero_one", "focal", "entropy"}},
+      {"mse", {"mse", "mae", "huber", "log_cosh"}}};
+  for (const auto& [shaped_as, names] : uploads) {
+    for (const int64_t samples : {3, 20000, 200000}) {
+      if (samples > 20000 && std::string(shaped_as) != "mse") continue;
+      const TestInputs inputs(MakeTestInputs(RowOf(shaped_as).signatures[0], samples, 10, 4),
+                              TestLayout());
+      const std::vector<BoundLoss> losses = BindAll(names, inputs);
+      for (const int threads : {1, 3}) {
+        for (const bool statistics : {false, true}) {
+          ThreadPool pool(threads);
+          const CollectOptions options = {NonFinitePolicy::kPropagate, statistics};
+          std::vector<std::vector<std::byte>> items(losses.size());
+          std::vector<ComputeTask> tasks;
+          for (size_t i = 0; i < losses.size(); ++i) {
+            items[i].resize(static_cast<size_t>(losses[i].item_shape.elements()) * sizeof(float));
+            tasks.push_back({losses[i], i % 2 == 0 ? items[i].data() : nullptr});
+          }
+          const Outcome together = RunTasks(&pool, tasks, options);
+          ASSERT_TRUE(together.status.ok()) << together.status;
+          for (size_t i = 0; i < losses.size(); ++i) {
+            SCOPED_TRACE(std::string(names[i]) + " " + std::to_string(samples));
+            const std::vector<std::byte> items_together = items[i];
+            const Outcome alone = RunTasks(&pool, {tasks[i]}, options);
+            ExpectEqual(together.outcomes[i].sums, alone.outcomes[0].sums);
+            EXPECT_EQ(items_together, items[i]);
+            EXPECT_GT(together.outcomes[i].seconds, 0);
+          }
+        }
+      }
+    }
+  }
+}
+
+// Of losses that run together the error is that of the first one, however late in the batch.
+TEST(Compute, TheFirstLossesErrorIsTheErrorOfLossesThatRunTogether) {
+  constexpr int64_t kSamples = 400000;
+  TestValuesByName values = MakeTestInputs(RowOf("mse").signatures[0], kSamples, 1, 1);
+  for (const auto& [name, place] : {std::pair("late", 390000), std::pair("early", 5)}) {
+    values[name].shape = {kSamples};
+    values[name].values.assign(kSamples, 1);
+    values[name].values[static_cast<size_t>(place)] = -1;
+  }
+  const TestInputs inputs(values, TestLayout());
+  std::vector<ComputeTask> tasks;
+  for (const auto& [name, weights] :
+       {std::pair("huber", ""), std::pair("mse", "late"), std::pair("mae", "early")}) {
+    LossSpec spec = SpecOf(RowOf(name), {});
+    if (*weights != 0) spec.inputs["sample_weight"] = weights;
+    tasks.push_back({*Bind(spec, inputs.views())});
+  }
+  ThreadPool pool(3);
+  for (int round = 0; round < 10; ++round) {
+    const absl::Status status = RunTasks(&pool, tasks).status;
+    EXPECT_EQ(DetailOf(status).field, "inputs[\"late\"]");
+    EXPECT_THAT(std::string(status.message()), HasSubstr("got -1 at [390000]"));
+  }
+}
+
+// With weights, though all are 1, or where items may be skipped, the denominator is known only
+// after a first pass.
+TEST(Compute, GradientsOfOnePassAreThoseOfTwo) {
+  ThreadPool pool(2);
+  for (const LossRow& row : Catalogue::Get().rows()) {
+    for (const int64_t samples : {9, 1030, 6000}) {
+      if (!row.streams && samples > 9) continue;
+      SCOPED_TRACE(std::string(row.name) + " " + std::to_string(samples));
+      TestValuesByName values = MakeTestInputs(row.signatures[0], samples, 7, 4);
+      std::vector<std::vector<std::byte>> outputs[2];
+      LossSums sums[2];
+      for (const bool twice : {false, true}) {
+        if (twice && row.streams) {
+          const auto ones = static_cast<size_t>(samples);
+          values["sample_weight"] = {{samples}, std::vector<double>(ones, 1), true};
+        }
+        Bound loss(row.name, values);
+        ComputeTask task = loss.Task(/*with_items=*/false);
+        for (const GradientSlot& slot : GradientSlots(loss.loss)) {
+          const size_t size = static_cast<size_t>(slot.shape.elements()) * sizeof(float);
+          auto& output = outputs[twice].emplace_back(size, std::byte{1});
+          task.gradients[static_cast<size_t>(slot.slot)] = output.data();
+        }
+        CollectOptions options;
+        if (twice && !row.streams) options.non_finite = NonFinitePolicy::kSkip;
+        const Outcome outcome = RunTasks(&pool, {task}, options);
+        ASSERT_TRUE(outcome.status.ok()) << outcome.status;
+        sums[twice] = outcome.outcomes[0].sums;
+      }
+      EXPECT_EQ(outputs[false], outputs[true]);
+      ExpectEqual(sums[false], sums[true]);
+    }
+  }
+}
+
 TEST(Compute, CancellationEndsItWithinAChunk) {
   Bound mse("mse", 4000000, 1);
   ThreadPool pool(1);
