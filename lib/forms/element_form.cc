@@ -83,8 +83,14 @@ int64_t ElementForm<T>::AddInOnePass(int64_t first, int64_t n, LossSums* sums) {
   const float* operands[2];
   for (int i = 0; i < 2; ++i) {
     const Operand& operand = call_.operands[i];
-    if (!this->InPlace(operand) || operand.values != ValueRule::kAny) return 0;
-    operands[i] = reinterpret_cast<const float*>(operand.view.Run(first, n, nullptr));
+    if (!operand.view || operand.repeats || operand.view.dtype() != DataType::kFloat32 ||
+        operand.values != ValueRule::kAny) {
+      return 0;
+    }
+    if (!operand.view.contiguous() && pieces_[i] == nullptr)
+      pieces_[i] = AllocateFor<T>(kMaxBlockItems);
+    operands[i] = reinterpret_cast<const float*>(
+        operand.view.Run(first, n, reinterpret_cast<std::byte*>(pieces_[i].get())));
   }
   OnePassSum sum;
   sum.top = one_pass_top_;

@@ -37,7 +37,8 @@ class ElementForm : public FormBase<T> {
   const T* values_[kMaxOperands] = {};           // of the last Run
   std::unique_ptr<T[]> operands_[kMaxOperands];  // those that had to be copied
   std::unique_ptr<T[]> repeated_;
-  int one_pass_top_ = 0;  // a guess at the magnitude of the items, from the blocks before
+  std::unique_ptr<T[]> pieces_[2];  // of the one pass: runs of operands that lie in pieces
+  int one_pass_top_ = 0;            // a guess at the magnitude of the items, from the blocks before
 };
 
 extern template class ElementForm<float>;

@@ -26,6 +26,8 @@ class PiecewiseBytes {
   explicit PiecewiseBytes(std::vector<std::span<const std::byte>> pieces);
 
   size_t size() const { return starts_.back(); }
+  // None is empty.
+  std::span<const std::span<const std::byte>> pieces() const { return pieces_; }
   // `size` bytes from `offset`: a pointer into a piece, or `scratch`, filled.
   const std::byte* Run(size_t offset, size_t size, std::byte* scratch) const;
 

@@ -254,14 +254,20 @@ absl::StatusOr<DataType> DecodeDataType(v1::DataType dtype) {
   return static_cast<DataType>(dtype);
 }
 
-absl::StatusOr<TensorView> DecodeTensor(const v1::Tensor& tensor,
+const PiecewiseBytes* FindPayload(const Payloads& payloads, const std::string& name) {
+  const auto found = payloads.find(name);
+  return found == payloads.end() ? nullptr : &found->second;
+}
+
+absl::StatusOr<TensorView> DecodeTensor(const v1::Tensor& tensor, const PiecewiseBytes* payload,
                                         std::deque<std::vector<std::byte>>* converted) {
   const absl::StatusOr<DataType> dtype = DecodeDataType(tensor.dtype());
   if (!dtype.ok()) return dtype.status();
   const absl::StatusOr<Shape> shape =
       Shape::Create({tensor.shape().data(), static_cast<size_t>(tensor.shape_size())});
   if (!shape.ok()) return shape.status();
-  const int carriers = (tensor.data().empty() ? 0 : 1) + (tensor.float_values().empty() ? 0 : 1) +
+  const bool has_data = payload != nullptr || !tensor.data().empty();
+  const int carriers = (has_data ? 1 : 0) + (tensor.float_values().empty() ? 0 : 1) +
                        (tensor.int_values().empty() ? 0 : 1);
   if (carriers > 1) {
     return InvalidArgument("AMBIGUOUS_DATA", ".data",
@@ -279,7 +285,11 @@ absl::StatusOr<TensorView> DecodeTensor(const v1::Tensor& tensor,
     converted->push_back(*std::move(bytes));
     return TensorView::Create(*dtype, *shape, converted->back());
   }
-  return TensorView::Create(*dtype, *shape, std::as_bytes(std::span(tensor.data())));
+  if (payload == nullptr)
+    return TensorView::Create(*dtype, *shape, std::as_bytes(std::span(tensor.data())));
+  if (payload->pieces().size() == 1)
+    return TensorView::Create(*dtype, *shape, payload->pieces().front());
+  return TensorView::Create(*dtype, *shape, payload);
 }
 
 absl::Status CheckName(const std::string& name, const std::string& path) {
@@ -291,7 +301,7 @@ absl::Status CheckName(const std::string& name, const std::string& path) {
 }
 
 absl::Status DecodeInputs(const google::protobuf::Map<std::string, v1::Tensor>& inputs,
-                          DecodedTensors* decoded) {
+                          const Payloads& payloads, DecodedTensors* decoded) {
   if (inputs.size() > kMaxInputsOfRequest) {
     return InvalidArgument("TOO_MANY_INPUTS", "inputs",
                            "expected at most " + std::to_string(kMaxInputsOfRequest) +
@@ -299,7 +309,8 @@ absl::Status DecodeInputs(const google::protobuf::Map<std::string, v1::Tensor>& 
   }
   for (const auto& [name, tensor] : inputs) {
     if (absl::Status s = CheckName(name, "inputs"); !s.ok()) return s;
-    absl::StatusOr<TensorView> view = DecodeTensor(tensor, &decoded->converted);
+    absl::StatusOr<TensorView> view =
+        DecodeTensor(tensor, FindPayload(payloads, name), &decoded->converted);
     if (!view.ok()) return WithFieldPrefix(view.status(), "inputs[\"" + name + "\"]");
     decoded->views.insert_or_assign(name, *view);
   }

@@ -1,7 +1,7 @@
 // From lossd.v1 messages to the library's types, with every check that does not need the values.
 //
-// Thread-safety: pure functions. Views point into the messages, or into the DecodedTensors that
-// hold what had to be converted; both outlive their use.
+// Thread-safety: pure functions. Views point into the messages and payloads, or into the
+// DecodedTensors that hold what had to be converted; all outlive their use.
 #ifndef LOSSD_LIB_WIRE_DECODE_H_
 #define LOSSD_LIB_WIRE_DECODE_H_
 
@@ -17,6 +17,7 @@
 #include "lib/accumulate/collector.h"
 #include "lib/evaluation/state.h"
 #include "lib/losses/bind.h"
+#include "lib/wire/payloads.h"
 #include "lossd/v1/loss_service.pb.h"
 
 namespace lossd {
@@ -36,8 +37,9 @@ struct DecodedTensors {
   std::deque<std::vector<std::byte>> converted;
 };
 
-// One tensor; a conversion is added to `converted`. Paths are relative: ".shape".
-absl::StatusOr<TensorView> DecodeTensor(const v1::Tensor& tensor,
+// One tensor and, unless null, its payload; a conversion is added to `converted`. Paths are
+// relative: ".shape".
+absl::StatusOr<TensorView> DecodeTensor(const v1::Tensor& tensor, const PiecewiseBytes* payload,
                                         std::deque<std::vector<std::byte>>* converted);
 
 // NAME_TOO_LONG for a tensor's name over the limit. The path leaves it out.
@@ -45,7 +47,10 @@ absl::Status CheckName(const std::string& name, const std::string& path);
 
 // inputs["name"]...
 absl::Status DecodeInputs(const google::protobuf::Map<std::string, v1::Tensor>& inputs,
-                          DecodedTensors* decoded);
+                          const Payloads& payloads, DecodedTensors* decoded);
+
+// The payload of a name, or null.
+const PiecewiseBytes* FindPayload(const Payloads& payloads, const std::string& name);
 
 // The losses of a request or spec: NO_LOSS, TOO_MANY_LOSSES, INVALID_PARAMETER, ...
 absl::StatusOr<std::vector<LossSpec>> DecodeLosses(

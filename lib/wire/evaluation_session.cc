@@ -85,13 +85,14 @@ struct EvaluationSession::Impl {
   absl::Status TakeSpec(const v1::EvaluationSpec& spec);
   absl::Status Resume(const v1::EvaluationSpec& spec);
   absl::Status TakeCadence(const v1::CheckpointCadence& cadence);
-  absl::Status TakeConstant(const v1::Constant& constant);
+  absl::Status TakeConstant(const v1::Constant& constant, const Payloads& payloads);
   absl::Status TakeFinish();
   // OK with *skip set, or the sequence is the next one.
   absl::Status CheckSequence(const v1::Batch& batch, bool* skip);
-  absl::Status BindBatch(const v1::Batch& batch, DecodedTensors* tensors,
+  absl::Status BindBatch(const v1::Batch& batch, const Payloads& payloads, DecodedTensors* tensors,
                          std::vector<ComputeTask>* tasks) const;
-  void TakeBatch(const v1::Batch& batch, const CancellationToken* token, Done done);
+  void TakeBatch(const v1::Batch& batch, const Payloads& payloads, const CancellationToken* token,
+                 Done done);
   void Count(const std::vector<ComputeTask>& tasks, std::vector<ComputeOutcome> outcomes,
              size_t bytes);
 
@@ -182,14 +183,15 @@ absl::Status EvaluationSession::Impl::TakeSpec(const v1::EvaluationSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status EvaluationSession::Impl::TakeConstant(const v1::Constant& constant) {
+absl::Status EvaluationSession::Impl::TakeConstant(const v1::Constant& constant,
+                                                   const Payloads& payloads) {
   if (!has_spec)
     return InvalidArgument("NO_SPEC", "constant", "expected the spec as the first step");
   if (has_batch) {
     return InvalidArgument("CONSTANT_AFTER_BATCH", "constant",
                            "expected all constants before the first batch");
   }
-  return constants.Take(constant);
+  return constants.Take(constant, payloads);
 }
 
 absl::Status EvaluationSession::Impl::TakeFinish() {
@@ -222,9 +224,10 @@ absl::Status EvaluationSession::Impl::CheckSequence(const v1::Batch& batch, bool
   return absl::OkStatus();
 }
 
-absl::Status EvaluationSession::Impl::BindBatch(const v1::Batch& batch, DecodedTensors* tensors,
+absl::Status EvaluationSession::Impl::BindBatch(const v1::Batch& batch, const Payloads& payloads,
+                                                DecodedTensors* tensors,
                                                 std::vector<ComputeTask>* tasks) const {
-  if (absl::Status s = DecodeInputs(batch.inputs(), tensors); !s.ok()) return InBatch(s);
+  if (absl::Status s = DecodeInputs(batch.inputs(), payloads, tensors); !s.ok()) return InBatch(s);
   if (absl::Status s = constants.AddTo(&tensors->views); !s.ok()) return s;
   if (absl::Status s = CheckAllUsed(specs, tensors->views); !s.ok()) return InBatch(s);
   for (size_t i = 0; i < specs.size(); ++i) {
@@ -272,8 +275,8 @@ void EvaluationSession::Impl::Count(const std::vector<ComputeTask>& tasks,
   unreported_bytes += static_cast<int64_t>(bytes);
 }
 
-void EvaluationSession::Impl::TakeBatch(const v1::Batch& batch, const CancellationToken* token,
-                                        Done done) {
+void EvaluationSession::Impl::TakeBatch(const v1::Batch& batch, const Payloads& payloads,
+                                        const CancellationToken* token, Done done) {
   if (!has_spec) {
     done(InvalidArgument("NO_SPEC", "batch", "expected the spec as the first step"));
     return;
@@ -291,15 +294,17 @@ void EvaluationSession::Impl::TakeBatch(const v1::Batch& batch, const Cancellati
   }
   auto tensors = std::make_shared<DecodedTensors>();
   auto tasks = std::make_shared<std::vector<ComputeTask>>();
-  if (absl::Status s = BindBatch(batch, tensors.get(), tasks.get()); !s.ok()) {
+  if (absl::Status s = BindBatch(batch, payloads, tensors.get(), tasks.get()); !s.ok()) {
     done(std::move(s));
     return;
   }
+  size_t bytes = batch.ByteSizeLong();
+  for (const auto& [name, payload] : payloads) bytes += payload.size();
   Compute(&engine->pool(), *tasks, collect, token,
-          [this, &batch, tensors, tasks, done = std::move(done)](
+          [this, bytes, tensors, tasks, done = std::move(done)](
               absl::Status status, std::vector<ComputeOutcome> outcomes) {
             if (status.ok()) {
-              Count(*tasks, std::move(outcomes), batch.ByteSizeLong());
+              Count(*tasks, std::move(outcomes), bytes);
             } else {
               status = InBatch(status);
             }
@@ -311,8 +316,8 @@ EvaluationSession::EvaluationSession(LossEngine* engine) : impl_(std::make_uniqu
 
 EvaluationSession::~EvaluationSession() = default;
 
-void EvaluationSession::Step(const v1::EvaluateRequest& step, const CancellationToken* token,
-                             Done done) {
+void EvaluationSession::Step(const v1::EvaluateRequest& step, const Payloads& payloads,
+                             const CancellationToken* token, Done done) {
   Impl* const impl = impl_.get();
   Done ended = [impl, done = std::move(done)](absl::Status status) {
     impl->failed |= !status.ok();
@@ -329,10 +334,10 @@ void EvaluationSession::Step(const v1::EvaluateRequest& step, const Cancellation
       ended(impl->TakeSpec(step.spec()));
       return;
     case v1::EvaluateRequest::kConstant:
-      ended(impl->TakeConstant(step.constant()));
+      ended(impl->TakeConstant(step.constant(), payloads));
       return;
     case v1::EvaluateRequest::kBatch:
-      impl->TakeBatch(step.batch(), token, std::move(ended));
+      impl->TakeBatch(step.batch(), payloads, token, std::move(ended));
       return;
     case v1::EvaluateRequest::kFinish:
       ended(impl->TakeFinish());

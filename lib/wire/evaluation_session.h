@@ -8,9 +8,11 @@
 
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "lib/base/cancellation.h"
+#include "lib/wire/payloads.h"
 #include "lossd/v1/loss_service.pb.h"
 
 namespace lossd {
@@ -27,7 +29,12 @@ class EvaluationSession {
   // Takes the next step of the stream. A batch counts wholly or, when `done` gets an error, not at
   // all. After an error the session takes no more steps, but still gives the checkpoint of what
   // came before.
-  void Step(const v1::EvaluateRequest& step, const CancellationToken* token, Done done);
+  // `payloads`: of the batch's inputs, or the constant's piece, that stayed where they arrived.
+  void Step(const v1::EvaluateRequest& step, const Payloads& payloads,
+            const CancellationToken* token, Done done);
+  void Step(const v1::EvaluateRequest& step, const CancellationToken* token, Done done) {
+    Step(step, NoPayloads(), token, std::move(done));
+  }
 
   // The cadence asks for a checkpoint since the last MakeProgress.
   bool progress_due() const;

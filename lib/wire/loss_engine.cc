@@ -80,13 +80,14 @@ absl::Status PlanGradients(const v1::ComputeLossRequest& request, ComputeCall* c
   return absl::OkStatus();
 }
 
-absl::Status Prepare(const v1::ComputeLossRequest& request, ComputeCall* call) {
+absl::Status Prepare(const v1::ComputeLossRequest& request, const Payloads& payloads,
+                     ComputeCall* call) {
   if (absl::Status s = RefuseUnknown(request, ""); !s.ok()) return s;
   if (absl::Status s = CheckLabels(request.labels()); !s.ok()) return s;
   auto specs = DecodeLosses(request.losses());
   if (!specs.ok()) return specs.status();
   call->specs = *std::move(specs);
-  if (absl::Status s = DecodeInputs(request.inputs(), &call->tensors); !s.ok()) return s;
+  if (absl::Status s = DecodeInputs(request.inputs(), payloads, &call->tensors); !s.ok()) return s;
   if (absl::Status s = CheckAllUsed(call->specs, call->tensors.views); !s.ok()) return s;
   for (const LossSpec& spec : call->specs) {
     absl::StatusOr<BoundLoss> bound = Bind(spec, call->tensors.views);
@@ -221,11 +222,11 @@ LossEngine::LossEngine(EngineOptions options)
 
 LossEngine::~LossEngine() = default;
 
-void LossEngine::ComputeLoss(const v1::ComputeLossRequest& request,
+void LossEngine::ComputeLoss(const v1::ComputeLossRequest& request, const Payloads& payloads,
                              v1::ComputeLossResponse* response, const CancellationToken* token,
                              Done done) {
   auto call = std::make_shared<ComputeCall>();
-  if (absl::Status s = Prepare(request, call.get()); !s.ok()) {
+  if (absl::Status s = Prepare(request, payloads, call.get()); !s.ok()) {
     done(std::move(s));
     return;
   }

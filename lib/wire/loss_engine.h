@@ -4,8 +4,8 @@
 //
 // Thread-safety: LossEngine is thread-safe. An EvaluationSession takes one step at a time. Heavy
 // work runs on the engine's threads; small work runs on the calling thread, so `done` may be called
-// before the call returns. Messages, tokens and callbacks' targets belong to the caller and live
-// until `done` was called.
+// before the call returns. Messages, payloads, tokens and callbacks' targets belong to the caller
+// and live until `done` was called.
 #ifndef LOSSD_LIB_WIRE_LOSS_ENGINE_H_
 #define LOSSD_LIB_WIRE_LOSS_ENGINE_H_
 
@@ -14,12 +14,14 @@
 #include <limits>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "lib/base/cancellation.h"
 #include "lib/base/thread_pool.h"
+#include "lib/wire/payloads.h"
 #include "lossd/v1/loss_service.pb.h"
 
 namespace lossd {
@@ -62,8 +64,13 @@ class LossEngine {
   ~LossEngine();
 
   // LossService.ComputeLoss. A cancelled token ends it within a chunk with CANCELLED.
+  // `payloads`: of inputs that stayed where they arrived.
+  void ComputeLoss(const v1::ComputeLossRequest& request, const Payloads& payloads,
+                   v1::ComputeLossResponse* response, const CancellationToken* token, Done done);
   void ComputeLoss(const v1::ComputeLossRequest& request, v1::ComputeLossResponse* response,
-                   const CancellationToken* token, Done done);
+                   const CancellationToken* token, Done done) {
+    ComputeLoss(request, NoPayloads(), response, token, std::move(done));
+  }
   // LossService.Evaluate: a new stream. The engine outlives it.
   std::unique_ptr<EvaluationSession> Evaluate();
   absl::Status MergeEvaluations(const v1::MergeEvaluationsRequest& request,

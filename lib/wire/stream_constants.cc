@@ -92,7 +92,7 @@ absl::Status StreamConstants::CheckDigest(const Constant& constant) const {
       "the bytes of " + constant.identity.name + " have another SHA-256 than its spec says");
 }
 
-absl::Status StreamConstants::Take(const v1::Constant& constant) {
+absl::Status StreamConstants::Take(const v1::Constant& constant, const Payloads& payloads) {
   const auto found = std::ranges::find_if(constants_, [&](const Constant& candidate) {
     return candidate.identity.name == constant.name();
   });
@@ -109,7 +109,8 @@ absl::Status StreamConstants::Take(const v1::Constant& constant) {
                                ", got " + std::to_string(constant.offset()));
   }
   std::deque<std::vector<std::byte>> converted;
-  const absl::StatusOr<TensorView> piece = DecodeTensor(constant.piece(), &converted);
+  const absl::StatusOr<TensorView> piece =
+      DecodeTensor(constant.piece(), FindPayload(payloads, ""), &converted);
   if (!piece.ok()) return WithFieldPrefix(piece.status(), "constant.piece");
   if (piece->dtype() != identity.dtype) {
     return InvalidArgument("DTYPE_MISMATCH", "constant.piece.dtype",
@@ -124,8 +125,11 @@ absl::Status StreamConstants::Take(const v1::Constant& constant) {
   }
   // Memory is taken page by page as the pieces fill it, and never twice.
   found->bytes.reserve(found->byte_size());
-  const std::byte* bytes = piece->Run(0, piece->elements(), nullptr);
-  found->bytes.insert(found->bytes.end(), bytes, bytes + piece->byte_size());
+  const size_t before = found->bytes.size();
+  found->bytes.resize(before + piece->byte_size());
+  std::byte* const to = found->bytes.data() + before;
+  const std::byte* bytes = piece->Run(0, piece->elements(), to);
+  if (bytes != to) std::memcpy(to, bytes, piece->byte_size());
   return found->complete() ? CheckDigest(*found) : absl::OkStatus();
 }
 

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "lib/evaluation/fingerprint.h"
 #include "lib/losses/bind.h"
+#include "lib/wire/payloads.h"
 #include "lossd/v1/loss_service.pb.h"
 
 namespace lossd {
@@ -22,7 +23,7 @@ class StreamConstants {
   absl::Status Announce(const v1::EvaluationSpec& spec, const std::vector<LossSpec>& losses,
                         int64_t max_bytes);
   // Takes a piece; checks the SHA-256 with the last.
-  absl::Status Take(const v1::Constant& constant);
+  absl::Status Take(const v1::Constant& constant, const Payloads& payloads);
   // INVALID_ARGUMENT (CONSTANT_INCOMPLETE) while one is.
   absl::Status CheckComplete() const;
 

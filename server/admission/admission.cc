@@ -55,25 +55,38 @@ absl::StatusOr<Admission::Lease> Admission::AdmitCall() { return Admit(0); }
 
 absl::StatusOr<Admission::Lease> Admission::AdmitStream() { return Admit(1); }
 
-absl::StatusOr<Admission::Lease> Admission::AdmitBytes(int64_t bytes) {
-  if (bytes > limits_.max_inflight_bytes) {
+absl::Status Admission::TakeBytes(int64_t bytes, int64_t held) {
+  if (bytes > limits_.max_inflight_bytes - held) {
     return ResourceExhausted(
         kInflightBytesReason, "",
-        absl::StrCat("it would hold ", bytes, " bytes; the limit for all calls together is ",
+        absl::StrCat("it would hold ", bytes + held, " bytes; the limit for all calls together is ",
                      limits_.max_inflight_bytes, " (flag max-inflight-bytes)"));
   }
   {
     std::lock_guard lock(mutex_);
     if (bytes > limits_.max_inflight_bytes - bytes_) {
       return Unavailable(kInflightBytesReason,
-                         absl::StrCat(bytes_, " of ", limits_.max_inflight_bytes,
+                         absl::StrCat(bytes_ - held, " of ", limits_.max_inflight_bytes,
                                       " bytes are held by other calls (flag max-inflight-bytes)"),
                          kBytesRetry);
     }
     bytes_ += bytes;
   }
   on_inflight_change_(bytes);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Admission::Lease> Admission::AdmitBytes(int64_t bytes) {
+  const absl::Status taken = TakeBytes(bytes, 0);
+  if (!taken.ok()) return taken;
   return Lease(this, 0, 0, bytes);
+}
+
+absl::Status Admission::Grow(int64_t bytes, Lease* lease) {
+  if (bytes <= lease->bytes_) return absl::OkStatus();
+  const absl::Status taken = TakeBytes(bytes - lease->bytes_, lease->bytes_);
+  if (taken.ok()) lease->bytes_ = bytes;
+  return taken;
 }
 
 bool Admission::HasRoom(int64_t bytes) const {

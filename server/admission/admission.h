@@ -78,6 +78,8 @@ class Admission {
   absl::StatusOr<Lease> AdmitStream();
   // Bytes of messages or constants. A call that was admitted may take them even while lossd drains.
   absl::StatusOr<Lease> AdmitBytes(int64_t bytes);
+  // The same for a lease that AdmitBytes gave: it holds `bytes` from now on, if they are more.
+  absl::Status Grow(int64_t bytes, Lease* lease);
   // So many bytes would be admitted now.
   bool HasRoom(int64_t bytes) const;
   int64_t inflight_bytes() const;
@@ -93,6 +95,8 @@ class Admission {
 
  private:
   absl::StatusOr<Lease> Admit(int64_t streams);
+  // Takes `bytes` more for a lease that holds `held`.
+  absl::Status TakeBytes(int64_t bytes, int64_t held);
   void GiveBack(int64_t calls, int64_t streams, int64_t bytes);
 
   const AdmissionLimits limits_;

@@ -51,6 +51,22 @@ TEST_F(AdmissionTest, WhatNeverFitsIsPermanent) {
   EXPECT_TRUE(absl::IsResourceExhausted(admission_.AdmitBytes(INT64_MAX).status()));
 }
 
+TEST_F(AdmissionTest, ALeaseGrowsToWhatItsMessageTurnsOutToHold) {
+  absl::StatusOr<Lease> lease = admission_.AdmitBytes(60);
+  ASSERT_TRUE(lease.ok());
+  EXPECT_TRUE(admission_.Grow(50, &*lease).ok());
+  EXPECT_EQ(lease->bytes(), 60);
+  EXPECT_TRUE(admission_.Grow(90, &*lease).ok());
+  EXPECT_EQ(admission_.inflight_bytes(), 90);
+  EXPECT_EQ(gauge_, 90);
+  EXPECT_TRUE(absl::IsResourceExhausted(admission_.Grow(101, &*lease)));
+  EXPECT_TRUE(absl::IsResourceExhausted(admission_.Grow(INT64_MAX, &*lease)));
+  const absl::StatusOr<Lease> other = admission_.AdmitBytes(5);
+  EXPECT_TRUE(absl::IsUnavailable(admission_.Grow(96, &*lease)));
+  lease->Release();
+  EXPECT_EQ(admission_.inflight_bytes(), 5);
+}
+
 TEST_F(AdmissionTest, StreamsHaveSlotsAndCallsHaveNone) {
   absl::StatusOr<Lease> first = admission_.AdmitStream();
   absl::StatusOr<Lease> second = admission_.AdmitStream();

@@ -1,5 +1,8 @@
 #include "server/rpc/decode.h"
 
+#include <grpcpp/support/proto_buffer_reader.h>
+#include <grpcpp/support/slice.h>
+
 #include <limits>
 
 namespace lossd {
@@ -49,15 +52,36 @@ int64_t ReceivedBytes(const google::protobuf::MessageLite& request) {
   return static_cast<int64_t>(request.ByteSizeLong());
 }
 
-int64_t HeldBytes(const v1::ComputeLossRequest& request) {
-  const int64_t bytes = ReceivedBytes(request) + ExpandedBytes(request.inputs());
+int64_t ReceivedBytes(const grpc::ByteBuffer& bytes) {
+  return static_cast<int64_t>(bytes.Length());
+}
+
+Pieces PiecesOf(const grpc::ByteBuffer& bytes) {
+  Pieces pieces;
+  // The reader takes a buffer that it may change, but only reads.
+  grpc::ProtoBufferReader reader(const_cast<grpc::ByteBuffer*>(&bytes));
+  const void* data = nullptr;
+  for (int size = 0; reader.Next(&data, &size);)
+    pieces.emplace_back(static_cast<const std::byte*>(data), static_cast<size_t>(size));
+  return pieces;
+}
+
+grpc::ByteBuffer Serialize(const google::protobuf::MessageLite& response) {
+  const size_t size = response.ByteSizeLong();
+  grpc::Slice slice(size);
+  response.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));
+  return {&slice, 1};
+}
+
+int64_t HeldBytes(int64_t received_bytes, const v1::ComputeLossRequest& request) {
+  const int64_t bytes = received_bytes + ExpandedBytes(request.inputs());
   int64_t tensors_out_per_loss = request.gradients_of_size();
   if (request.reduction() == v1::REDUCTION_NONE) ++tensors_out_per_loss;
   return Multiply(bytes, Add(1, Multiply(tensors_out_per_loss, request.losses_size())));
 }
 
-int64_t HeldBytes(const v1::EvaluateRequest& request) {
-  int64_t bytes = ReceivedBytes(request);
+int64_t HeldBytes(int64_t received_bytes, const v1::EvaluateRequest& request) {
+  int64_t bytes = received_bytes;
   if (request.has_batch()) {
     bytes += ExpandedBytes(request.batch().inputs());
     bytes += 8 * int64_t{request.batch().sample_ids_size()};
@@ -67,8 +91,6 @@ int64_t HeldBytes(const v1::EvaluateRequest& request) {
   if (request.has_constant()) bytes += ExpandedBytes(request.constant().piece());
   return bytes;
 }
-
-int64_t HeldBytes(const v1::MergeEvaluationsRequest& request) { return ReceivedBytes(request); }
 
 int64_t AnnouncedConstantBytes(const v1::EvaluationSpec& spec) {
   int64_t bytes = 0;

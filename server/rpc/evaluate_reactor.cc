@@ -37,18 +37,42 @@ EvaluateReactor::EvaluateReactor(const grpc::CallbackServerContext* context,
       record_(Method::kEvaluate, context, parts),
       session_(parts.engine->Evaluate()) {}
 
+void EvaluateReactor::Step::Swap(Step* other) {
+  bytes.Swap(&other->bytes);
+  message.Swap(&other->message);
+  payloads.swap(other->payloads);
+  std::swap(lease, other->lease);
+}
+
+void EvaluateReactor::Step::Clear() {
+  payloads.clear();
+  message.Clear();
+  bytes.Clear();
+  lease.Release();
+}
+
+absl::Status EvaluateReactor::TakeIncoming(bool* parsed) {
+  const int64_t received = ReceivedBytes(incoming_.bytes);
+  parts_.metrics->Received(received);
+  absl::StatusOr<Admission::Lease> admitted = parts_.admission->AdmitBytes(received);
+  if (!admitted.ok()) return admitted.status();
+  incoming_.lease = *std::move(admitted);
+  *parsed = ParseInPlace(PiecesOf(incoming_.bytes), &incoming_.message, &incoming_.payloads);
+  if (!*parsed) return absl::OkStatus();
+  return parts_.admission->Grow(HeldBytes(received, incoming_.message), &incoming_.lease);
+}
+
 void EvaluateReactor::OnReadDone(bool ok) {
-  if (ok) parts_.metrics->Received(ReceivedBytes(incoming_));
-  absl::StatusOr<Admission::Lease> admitted = Admission::Lease();
-  if (ok) admitted = parts_.admission->AdmitBytes(HeldBytes(incoming_));
+  absl::Status taken;
+  if (ok) taken = TakeIncoming(&ok);
   {
     Lock lock(mutex_);
     reading_ = false;
     arrived_ = ok;
+    // Bytes that are no step end the input: for gRPC too they are no message.
     input_ended_ = !ok;
-    if (ok) finish_read_ = incoming_.has_finish();
-    incoming_status_ = admitted.status();
-    if (admitted.ok()) incoming_lease_ = *std::move(admitted);
+    if (ok) finish_read_ = incoming_.message.has_finish();
+    incoming_status_ = std::move(taken);
   }
   Drive();
 }
@@ -84,17 +108,14 @@ void EvaluateReactor::OnDrain() {
 void EvaluateReactor::OnDone() {
   parts_.admission->RemoveListener(this);
   incoming_.Clear();
-  incoming_lease_.Release();
   stream_lease_.Release();
   self_.reset();
 }
 
 void EvaluateReactor::ReleaseWork() {
-  // Memory goes before the lease that stands for it.
   session_.reset();
   constants_lease_.Release();
   current_.Clear();
-  current_lease_.Release();
   stream_lease_.ReleaseSlot();
 }
 
@@ -130,18 +151,17 @@ bool EvaluateReactor::TakeStepResult(Lock& lock) {
   lock.unlock();
   if (status.ok() && wanted) status = AfterStep();
   current_.Clear();
-  current_lease_.Release();
   lock.lock();
   if (!status.ok()) EndWith(lock, std::move(status));
   return true;
 }
 
 absl::Status EvaluateReactor::AfterStep() {
-  if (current_.has_spec()) {
+  if (current_.message.has_spec()) {
     record_.set_run(session_->labels().run());
     // Taken whole at once, so that a stream does not fail in the middle of a gigabyte.
     absl::StatusOr<Admission::Lease> constants =
-        parts_.admission->AdmitBytes(AnnouncedConstantBytes(current_.spec()));
+        parts_.admission->AdmitBytes(AnnouncedConstantBytes(current_.message.spec()));
     if (!constants.ok()) return constants.status();
     constants_lease_ = *std::move(constants);
   }
@@ -193,7 +213,7 @@ bool EvaluateReactor::DecideEnding(Lock& lock) {
   if (ending_.has_value() || stepping_) return false;
   if (draining_) {
     // Of what waits, only a finish is still taken.
-    if (arrived_ && incoming_.has_finish()) return false;
+    if (arrived_ && incoming_.message.has_finish()) return false;
     EndWith(lock,
             Unavailable(kDrainingReason, "lossd is shutting down; resume from the last checkpoint",
                         absl::Seconds(1)));
@@ -238,12 +258,11 @@ bool EvaluateReactor::StartStep(Lock& lock) {
     return true;
   }
   current_.Swap(&incoming_);
-  current_lease_ = std::move(incoming_lease_);
   stepping_ = true;
   lock.unlock();
-  session_->Step(current_, &token_, [self = shared_from_this()](absl::Status status) {
-    self->OnStepDone(std::move(status));
-  });
+  session_->Step(
+      current_.message, current_.payloads, &token_,
+      [self = shared_from_this()](absl::Status status) { self->OnStepDone(std::move(status)); });
   lock.lock();
   return true;
 }
@@ -256,7 +275,7 @@ bool EvaluateReactor::StartReading(Lock& lock) {
   if (stepping_ && !parts_.admission->HasRoom(parts_.max_message_bytes)) return false;
   reading_ = true;
   lock.unlock();
-  StartRead(&incoming_);
+  StartRead(&incoming_.bytes);
   lock.lock();
   return true;
 }
@@ -265,9 +284,10 @@ bool EvaluateReactor::StartWriting(Lock& lock) {
   if (pending_ == nullptr || writing_ || pending_is_result_)
     return false;  // a result goes with the status
   writing_ = true;
-  writing_message_ = std::move(pending_);
+  const std::unique_ptr<v1::EvaluateResponse> message = std::move(pending_);
   lock.unlock();
-  StartWrite(writing_message_.get());
+  writing_bytes_ = Serialize(*message);
+  StartWrite(&writing_bytes_);
   lock.lock();
   return true;
 }
@@ -276,13 +296,14 @@ bool EvaluateReactor::SendStatus(Lock& lock) {
   if (!ending_.has_value() || stepping_ || writing_) return false;
   closed_ = true;
   const grpc::Status grpc_status = record_.End(*ending_);
-  const bool with_result = pending_is_result_ && pending_ != nullptr;
-  writing_message_ = std::move(pending_);
+  const std::unique_ptr<v1::EvaluateResponse> message = std::move(pending_);
+  const bool with_result = pending_is_result_ && message != nullptr;
   lock.unlock();
   // Before the status leaves, so that a client that sees it finds the place free.
   ReleaseWork();
   if (with_result) {
-    StartWriteAndFinish(writing_message_.get(), grpc::WriteOptions(), grpc_status);
+    writing_bytes_ = Serialize(*message);
+    StartWriteAndFinish(&writing_bytes_, grpc::WriteOptions(), grpc_status);
   } else {
     Finish(grpc_status);
   }

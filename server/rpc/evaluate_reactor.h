@@ -20,15 +20,15 @@
 
 #include "lib/base/cancellation.h"
 #include "lib/wire/evaluation_session.h"
+#include "lib/wire/payloads.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/service_parts.h"
 
 namespace lossd {
 
-class EvaluateReactor final
-    : public grpc::ServerBidiReactor<v1::EvaluateRequest, v1::EvaluateResponse>,
-      public DrainListener,
-      public std::enable_shared_from_this<EvaluateReactor> {
+class EvaluateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+                              public DrainListener,
+                              public std::enable_shared_from_this<EvaluateReactor> {
  public:
   // The reactor of a new stream, for gRPC.
   static EvaluateReactor* Start(const grpc::CallbackServerContext* context,
@@ -45,6 +45,18 @@ class EvaluateReactor final
 
   using Lock = std::unique_lock<std::mutex>;
 
+  // A step of the stream: its bytes, and what was parsed of them.
+  struct Step {
+    grpc::ByteBuffer bytes;
+    v1::EvaluateRequest message;
+    Payloads payloads;  // in `bytes`
+    Admission::Lease lease;
+
+    void Swap(Step* other);
+    // Memory goes before the lease that stands for it.
+    void Clear();
+  };
+
   // Does whatever can be done, until nothing can.
   void Drive();
   // One action, if there is one. These are called by the driving thread, hold the lock on entry and
@@ -58,6 +70,9 @@ class EvaluateReactor final
   bool StartWriting(Lock& lock);
   bool SendStatus(Lock& lock);
 
+  // Admits the bytes of `incoming_`, parses them, and admits what they stand for. *parsed is false
+  // where they are no step.
+  absl::Status TakeIncoming(bool* parsed);
   // After a step that counted.
   absl::Status AfterStep();
   absl::Status QueueProgress();
@@ -76,11 +91,10 @@ class EvaluateReactor final
 
   // Used by the driving thread alone, and by the engine while a step runs.
   std::unique_ptr<EvaluationSession> session_;
-  v1::EvaluateRequest current_;  // the step that runs
+  Step current_;  // the one that runs
   Admission::Lease stream_lease_;
-  Admission::Lease current_lease_;
   Admission::Lease constants_lease_;
-  std::unique_ptr<v1::EvaluateResponse> writing_message_;
+  grpc::ByteBuffer writing_bytes_;
   bool resume_counted_ = false;
   bool cut_alarm_set_ = false;
   grpc::Alarm cut_alarm_;
@@ -88,13 +102,12 @@ class EvaluateReactor final
   std::mutex mutex_;  // guards what follows
   bool driving_ = false;
   // What is read, while reading_; then the next step, while arrived_.
-  v1::EvaluateRequest incoming_;
+  Step incoming_;
   bool reading_ = false;
   bool arrived_ = false;
   bool input_ended_ = false;
   bool finish_read_ = false;
   absl::Status incoming_status_;  // not OK: the step that arrived was not admitted
-  Admission::Lease incoming_lease_;
   bool stepping_ = false;
   std::optional<absl::Status> step_result_;
   bool writing_ = false;

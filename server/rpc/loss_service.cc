@@ -7,12 +7,12 @@
 namespace lossd {
 
 grpc::ServerUnaryReactor* LossServiceImpl::ComputeLoss(grpc::CallbackServerContext* context,
-                                                       const v1::ComputeLossRequest* request,
-                                                       v1::ComputeLossResponse* response) {
+                                                       const grpc::ByteBuffer* request,
+                                                       grpc::ByteBuffer* response) {
   return new ComputeLossReactor(context, request, response, parts_);
 }
 
-grpc::ServerBidiReactor<v1::EvaluateRequest, v1::EvaluateResponse>* LossServiceImpl::Evaluate(
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LossServiceImpl::Evaluate(
     grpc::CallbackServerContext* context) {
   return EvaluateReactor::Start(context, parts_);
 }

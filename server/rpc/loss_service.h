@@ -1,5 +1,6 @@
-// lossd.v1.LossService over gRPC's callback API: each method makes its reactor. Thread-safe. The
-// parts must outlive the server that the service is registered with.
+// lossd.v1.LossService over gRPC's callback API: each method makes its reactor. The methods that
+// take tensors get the bytes of their requests, and parse them where they lie; gRPC parses the
+// others. Thread-safe. The parts must outlive the server that the service is registered with.
 #ifndef LOSSD_SERVER_RPC_LOSS_SERVICE_H_
 #define LOSSD_SERVER_RPC_LOSS_SERVICE_H_
 
@@ -8,14 +9,20 @@
 
 namespace lossd {
 
-class LossServiceImpl final : public v1::LossService::CallbackService {
+using LossServiceMethods = v1::LossService::WithRawCallbackMethod_ComputeLoss<
+    v1::LossService::WithRawCallbackMethod_Evaluate<
+        v1::LossService::WithCallbackMethod_MergeEvaluations<
+            v1::LossService::WithCallbackMethod_ListLosses<
+                v1::LossService::WithCallbackMethod_GetServerInfo<v1::LossService::Service>>>>>;
+
+class LossServiceImpl final : public LossServiceMethods {
  public:
   explicit LossServiceImpl(const ServiceParts& parts) : parts_(parts) {}
 
   grpc::ServerUnaryReactor* ComputeLoss(grpc::CallbackServerContext* context,
-                                        const v1::ComputeLossRequest* request,
-                                        v1::ComputeLossResponse* response) override;
-  grpc::ServerBidiReactor<v1::EvaluateRequest, v1::EvaluateResponse>* Evaluate(
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Evaluate(
       grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* MergeEvaluations(grpc::CallbackServerContext* context,
                                              const v1::MergeEvaluationsRequest* request,

@@ -25,31 +25,40 @@ absl::Status AdmitBytes(const ServiceParts& parts, int64_t bytes, Admission::Lea
 }  // namespace
 
 ComputeLossReactor::ComputeLossReactor(const grpc::CallbackServerContext* context,
-                                       const v1::ComputeLossRequest* request,
-                                       v1::ComputeLossResponse* response, const ServiceParts& parts)
-    : request_(request),
-      response_(response),
+                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response,
+                                       const ServiceParts& parts)
+    : request_bytes_(request),
+      response_bytes_(response),
       parts_(parts),
       record_(Method::kComputeLoss, context, parts) {
-  parts_.metrics->Received(ReceivedBytes(*request_));
-  record_.set_run(request_->labels().run());
-  const absl::Status admitted = Admit();
-  if (!admitted.ok()) {
-    End(admitted);
+  absl::Status taken = TakeRequest();
+  if (!taken.ok()) {
+    End(std::move(taken));
     return;
   }
-  parts_.engine->ComputeLoss(*request_, response_, &token_,
+  parts_.engine->ComputeLoss(request_, payloads_, &response_, &token_,
                              [this](absl::Status status) { End(std::move(status)); });
 }
 
-absl::Status ComputeLossReactor::Admit() {
-  const absl::Status admitted = AdmitCall(parts_, &call_lease_);
+absl::Status ComputeLossReactor::TakeRequest() {
+  const int64_t received = ReceivedBytes(*request_bytes_);
+  parts_.metrics->Received(received);
+  absl::Status admitted = AdmitCall(parts_, &call_lease_);
+  if (admitted.ok()) admitted = AdmitBytes(parts_, received, &bytes_lease_);
   if (!admitted.ok()) return admitted;
-  return AdmitBytes(parts_, HeldBytes(*request_), &bytes_lease_);
+  if (!ParseInPlace(PiecesOf(*request_bytes_), &request_, &payloads_)) {
+    // What gRPC answers where it parses itself.
+    return absl::UnimplementedError("the bytes of the request are no ComputeLossRequest");
+  }
+  record_.set_run(request_.labels().run());
+  return parts_.admission->Grow(HeldBytes(received, request_), &bytes_lease_);
 }
 
 void ComputeLossReactor::End(absl::Status status) {
-  if (status.ok()) WriteGauges(request_->labels(), *response_, &parts_.metrics->evaluations());
+  if (status.ok()) {
+    WriteGauges(request_.labels(), response_, &parts_.metrics->evaluations());
+    *response_bytes_ = Serialize(response_);
+  }
   // The leases go with the reactor: until then gRPC holds the messages. Nothing may follow Finish.
   Finish(record_.End(std::move(status)));
 }
@@ -76,7 +85,7 @@ MergeEvaluationsReactor::MergeEvaluationsReactor(const grpc::CallbackServerConte
 absl::Status MergeEvaluationsReactor::Admit() {
   const absl::Status admitted = AdmitCall(parts_, &call_lease_);
   if (!admitted.ok()) return admitted;
-  return AdmitBytes(parts_, HeldBytes(*request_), &bytes_lease_);
+  return AdmitBytes(parts_, ReceivedBytes(*request_), &bytes_lease_);
 }
 
 void MergeEvaluationsReactor::Merge() {

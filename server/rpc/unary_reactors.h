@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "lib/base/cancellation.h"
+#include "lib/wire/payloads.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/service_parts.h"
 
@@ -16,19 +17,22 @@ namespace lossd {
 
 class ComputeLossReactor final : public grpc::ServerUnaryReactor {
  public:
-  ComputeLossReactor(const grpc::CallbackServerContext* context,
-                     const v1::ComputeLossRequest* request, v1::ComputeLossResponse* response,
-                     const ServiceParts& parts);
+  ComputeLossReactor(const grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                     grpc::ByteBuffer* response, const ServiceParts& parts);
 
   void OnCancel() override { token_.Cancel(); }
   void OnDone() override { delete this; }
 
  private:
-  absl::Status Admit();
+  // Admits the bytes before it parses them, and what they stand for afterwards.
+  absl::Status TakeRequest();
   void End(absl::Status status);
 
-  const v1::ComputeLossRequest* const request_;
-  v1::ComputeLossResponse* const response_;
+  const grpc::ByteBuffer* const request_bytes_;
+  grpc::ByteBuffer* const response_bytes_;
+  v1::ComputeLossRequest request_;
+  Payloads payloads_;
+  v1::ComputeLossResponse response_;
   const ServiceParts& parts_;
   CallRecord record_;
   CancellationToken token_;

@@ -176,6 +176,28 @@ void WriteHandWritten(Writer* writer) {
   Put(Kind::kCompute, request, "compute_hand_written", writer);
 }
 
+// Tensors just large enough to stay where they arrive, in pieces of 65 bytes.
+void WriteInPlace(Writer* writer) {
+  v1::Tensor tensor;
+  tensor.set_dtype(v1::DATA_TYPE_UINT8);
+  tensor.add_shape(kMinPayloadBytes);
+  tensor.set_data(std::string(kMinPayloadBytes, '\1'));
+  v1::ComputeLossRequest request;
+  request.add_losses()->mutable_mse();
+  (*request.mutable_inputs())["a"] = tensor;
+  v1::EvaluateRequest batch, constant;
+  *batch.mutable_batch()->mutable_inputs() = request.inputs();
+  constant.mutable_constant()->set_name("a");
+  *constant.mutable_constant()->mutable_piece() = tensor;
+  const auto put = [writer](Kind kind, const char* name, const google::protobuf::Message& message) {
+    writer->Write("request_in_place", name,
+                  static_cast<char>(kind) + ("\x40" + message.SerializeAsString()));
+  };
+  put(Kind::kCompute, "compute", request);
+  put(Kind::kEvaluate, "batch", batch);
+  put(Kind::kEvaluate, "constant", constant);
+}
+
 void WriteNpy(Writer* writer) {
   const std::pair<const char*, const char*> headers[] = {
       {"f4", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"},
@@ -214,6 +236,7 @@ int Main(const char* folder) {
     if (signatures.size() == 1 && c.streams) WriteEvaluations(engine->get(), c, name, &writer);
   }
   WriteHandWritten(&writer);
+  WriteInPlace(&writer);
   WriteNpy(&writer);
   return writer.good() ? 0 : 1;
 }
