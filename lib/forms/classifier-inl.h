@@ -115,33 +115,63 @@ void ProjectRow(T* gradient, const T* unit, double norm, size_t width) {
 
 // ---- rows in lanes
 
-template <class T>
-void MultiplyClasses(const T* panel, size_t width, const T* v, size_t stride, size_t classes,
-                     bool goes_on, T* products) {
+// Prefetches two pieces of memory along a multiplication.
+class FetchAhead {
+ public:
+  explicit FetchAhead(const Ahead (&ahead)[2]) : first_(ahead[0]), second_(ahead[1]) {}
+  HWY_INLINE void operator()() {
+    Fetch(&first_);
+    Fetch(&second_);
+  }
+
+ private:
+  static HWY_INLINE void Fetch(Ahead* ahead) {
+    for (size_t i = 0; i < ahead->lines && ahead->next < ahead->end; ++i, ahead->next += 64)
+      __builtin_prefetch(ahead->next, 0, 2);
+  }
+  Ahead first_, second_;
+};
+
+template <bool kAdd, class T>
+void MultiplyInto(const T* panel, size_t vectors, size_t width, const SegmentedRows<T>& v,
+                  size_t classes, const Ahead (&ahead)[2], T* products) {
   constexpr size_t kStep = kPanelRows<T>;
-  const BroadcastFactor<T> factor = {v, stride, 1, width, 0};
-  if (goes_on) {
-    MultiplyPanel<true>(factor, classes, panel, kStep, width, products, kStep);
+  const BroadcastFactor<T> factor = {v.numbers, v.row_step, 1, v.segment, v.segment_step};
+  FetchAhead fetch(ahead);
+  if (vectors == 1) {
+    MultiplyPanel<kAdd, kThinTile, 1>(factor, classes, panel, kStep, width, products, kStep, fetch);
   } else {
-    MultiplyPanel<false>(factor, classes, panel, kStep, width, products, kStep);
+    MultiplyPanel<kAdd, kRowTile, kPanelVectors>(factor, classes, panel, kStep, width, products,
+                                                 kStep, fetch);
   }
 }
 
 template <class T>
-void FinishLogits(T* logits, size_t classes, T scale, bool cosines, const T* bias) {
+void MultiplyClasses(const T* panel, size_t vectors, size_t width, const SegmentedRows<T>& v,
+                     size_t classes, bool goes_on, const Ahead (&ahead)[2], T* products) {
+  if (goes_on) {
+    MultiplyInto<true>(panel, vectors, width, v, classes, ahead, products);
+  } else {
+    MultiplyInto<false>(panel, vectors, width, v, classes, ahead, products);
+  }
+}
+
+template <class T>
+void FinishLogits(T* logits, size_t vectors, size_t classes, T scale, bool cosines, const T* bias) {
   const hn::ScalableTag<T> d;
   const auto one = hn::Set(d, T(1));
   const auto minus_one = hn::Set(d, T(-1));
   const auto scales = hn::Set(d, scale);
   for (size_t c = 0; c < classes; ++c) {
     const auto shift = hn::Set(d, bias != nullptr ? bias[c] : T(0));
-    for (size_t v = 0; v < kPanelVectors; ++v, logits += kVectorLanes<T>) {
-      auto x = hn::LoadU(d, logits);
+    T* const of_class = logits + c * kPanelRows<T>;
+    for (size_t i = 0; i < vectors * kVectorLanes<T>; i += kVectorLanes<T>) {
+      auto x = hn::LoadU(d, of_class + i);
       if (cosines) {
         x = hn::IfThenElse(hn::Gt(x, one), one, x);
         x = hn::IfThenElse(hn::Lt(x, minus_one), minus_one, x);
       }
-      hn::StoreU(hn::MulAdd(x, scales, shift), d, logits);
+      hn::StoreU(hn::MulAdd(x, scales, shift), d, of_class + i);
     }
   }
 }
@@ -208,23 +238,37 @@ HWY_INLINE VectorSums<V> CombineSums(D d, const VectorSums<V>& a, const VectorSu
           hn::IfThenElse(equal, hn::Add(a.rest, b.rest), rest)};
 }
 
-template <class T>
-void AddClassChunk(T* logits, size_t classes, const PanelSums<T>& sums) {
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE VectorSums<hn::Vec<D>> LoadSums(D d, const PanelSums<T>& sums, size_t i) {
+  return {hn::LoadU(d, sums.max + i), hn::LoadU(d, sums.at_max + i), hn::LoadU(d, sums.rest + i)};
+}
+
+// Combines what `next` makes of a vector at i into the sums.
+template <class T, class Next>
+HWY_INLINE void CombineInto(const PanelSums<T>& sums, size_t vectors, const Next& next) {
   const hn::ScalableTag<T> d;
-  using V = hn::Vec<decltype(d)>;
+  for (size_t i = 0; i < vectors * kVectorLanes<T>; i += kVectorLanes<T>) {
+    const auto after = CombineSums(d, LoadSums(d, sums, i), next(d, i));
+    hn::StoreU(after.max, d, sums.max + i);
+    hn::StoreU(after.at_max, d, sums.at_max + i);
+    hn::StoreU(after.rest, d, sums.rest + i);
+  }
+}
+
+template <class T>
+void AddClassChunk(T* logits, size_t vectors, size_t classes, const PanelSums<T>& sums) {
   constexpr size_t kStep = kPanelRows<T>;
   const size_t groups = (classes + kClassifierGroup - 1) / kClassifierGroup;
   for (size_t i = classes * kStep; i < groups * kClassifierGroup * kStep; ++i) {
     logits[i] = -std::numeric_limits<T>::infinity();
   }
-  for (size_t i = 0; i < kStep; i += kVectorLanes<T>) {
-    const VectorSums<V> before = {hn::LoadU(d, sums.max + i), hn::LoadU(d, sums.at_max + i),
-                                  hn::LoadU(d, sums.rest + i)};
-    const VectorSums<V> after = CombineSums(d, before, SumChunk(d, logits + i, groups));
-    hn::StoreU(after.max, d, sums.max + i);
-    hn::StoreU(after.at_max, d, sums.at_max + i);
-    hn::StoreU(after.rest, d, sums.rest + i);
-  }
+  CombineInto(sums, vectors,
+              [&](auto d, size_t i) HWY_ATTR { return SumChunk(d, logits + i, groups); });
+}
+
+template <class T>
+void CombinePanelSums(const PanelSums<T>& next, size_t vectors, const PanelSums<T>& sums) {
+  CombineInto(sums, vectors, [&](auto d, size_t i) HWY_ATTR { return LoadSums(d, next, i); });
 }
 
 // loss = log(1 + sum of the others exp(logit_j - logit_y)): (max - logit_y) + log1p(...), both at
@@ -256,9 +300,9 @@ RowSoftmax FinishRow(T max_of_others, T at_max, T rest, double target) {
 }
 
 template <class T>
-void ToCoefficients(T* logits, size_t classes, const T* max, const T* factors) {
+void ToCoefficients(T* logits, size_t vectors, size_t classes, const T* max, const T* factors) {
   const hn::ScalableTag<T> d;
-  for (size_t i = 0; i < kPanelRows<T>; i += kVectorLanes<T>) {
+  for (size_t i = 0; i < vectors * kVectorLanes<T>; i += kVectorLanes<T>) {
     const auto maxes = hn::LoadU(d, max + i);
     const auto factor = hn::LoadU(d, factors + i);
     const auto none = hn::Eq(factor, hn::Zero(d));
@@ -271,29 +315,30 @@ void ToCoefficients(T* logits, size_t classes, const T* max, const T* factors) {
 }
 
 template <class T>
-void AddRowGradients(const T* coefficients, size_t classes, const T* v, size_t stride, size_t width,
-                     size_t rows, T* gradient) {
-  const BroadcastFactor<T> factor = {coefficients, 1, kPanelRows<T>, classes, 0};
-  for (size_t i = 0; i < width; i += kPanelRows<T>) {
-    MultiplyPanel<true, T, kEvenRowTile>(factor, rows, v + i, stride, classes, gradient + i,
-                                         stride);
-  }
+void AddRowGradients(const T* coefficients, size_t classes, const T* v, size_t rows, T* gradient) {
+  constexpr size_t kStep = kPanelRows<T>;
+  const BroadcastFactor<T> factor = {coefficients, 1, kStep, classes, 0};
+  NoFetch fetch;
+  MultiplyPanel<true, kEvenRowTile, kPanelVectors>(factor, rows, v, kStep, classes, gradient, kStep,
+                                                   fetch);
 }
 
 template <class T>
 void AddClassGradients(const T* coefficients, size_t panel_step, size_t classes, const T* u,
-                       size_t stride, size_t width, size_t rows, T* gradient) {
-  const BroadcastFactor<T> factor = {coefficients, kPanelRows<T>, 1, kPanelRows<T>, panel_step};
-  for (size_t i = 0; i < width; i += kPanelRows<T>) {
-    MultiplyPanel<true>(factor, classes, u + i, stride, rows, gradient + i, stride);
-  }
+                       size_t rows, T* gradient) {
+  constexpr size_t kStep = kPanelRows<T>;
+  const BroadcastFactor<T> factor = {coefficients, kStep, 1, kStep, panel_step};
+  NoFetch fetch;
+  MultiplyPanel<true, kRowTile, kPanelVectors>(factor, classes, u, kStep, rows, gradient, kStep,
+                                               fetch);
 }
 
 template <class T>
 inline constexpr ClassifierOperations<T> kClassifierOperations = {
-    kPanelRows<T>,      NormaliseRow<T>,      MultiplyClasses<T>, FinishLogits<T>,
-    AddClassChunk<T>,   MeasureTarget,        FinishRow<T>,       ToCoefficients<T>,
-    AddRowGradients<T>, AddClassGradients<T>, ProjectRow<T>};
+    kPanelRows<T>,   kVectorLanes<T>,   NormaliseRow<T>,     MultiplyClasses<T>,
+    FinishLogits<T>, AddClassChunk<T>,  CombinePanelSums<T>, MeasureTarget,
+    FinishRow<T>,    ToCoefficients<T>, AddRowGradients<T>,  AddClassGradients<T>,
+    ProjectRow<T>};
 
 // The kernels of a loss, with gradients of the embeddings and the classifier.
 constexpr Kernels Classifier(const ClassifierKernels& loss) {

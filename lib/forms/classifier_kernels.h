@@ -61,37 +61,64 @@ struct RowSoftmax {
   double others;         // 1 - p_y, without cancellation
 };
 
+// Memory that is read next: a multiplication fetches `lines` cache lines of it into the second
+// level cache every few steps, until there are no more.
+struct Ahead {
+  const std::byte* next = nullptr;
+  const std::byte* end = nullptr;
+  size_t lines = 0;
+};
+// The steps, of one tile of at most kAheadClasses classes.
+inline constexpr size_t kAheadSteps = 8;
+inline constexpr size_t kAheadClasses = 12;
+// Classes of a tile where the rows of a panel fill one vector.
+inline constexpr size_t kThinClasses = 8;
+
+// Rows of unit vectors or of the classifier, number i of row c at numbers[c * row_step + i], but
+// every `segment` of i begins segment_step after the one before.
+template <class T>
+struct SegmentedRows {
+  const T* numbers;
+  size_t row_step;
+  size_t segment;
+  size_t segment_step;
+};
+
 template <class T>
 struct ClassifierOperations {
   size_t panel_rows;
+  size_t lanes;  // rows in a vector: half a panel
   // Makes a row a unit vector; its length. A zero vector stays as it is, length 0; one with a NaN
   // or an infinity becomes NaN.
   double (*normalise)(T* row, size_t width);
-  // products[c * panel_rows + row] = u_row . v_c, for `classes` rows of v, `stride` apart: one
-  // chain of fused multiply-adds in the order of the dimensions. `goes_on`: from the products that
-  // are there.
-  void (*multiply)(const T* panel, size_t width, const T* v, size_t stride, size_t classes,
-                   bool goes_on, T* products);
+  // products[c * panel_rows + row] = u_row . v_c, for `classes` rows of v: one chain of fused
+  // multiply-adds in the order of the dimensions. `goes_on`: from the products that are there. Here
+  // and below `vectors` of each class are computed, 1 or 2: those that hold the panel's rows.
+  void (*multiply)(const T* panel, size_t vectors, size_t width, const SegmentedRows<T>& v,
+                   size_t classes, bool goes_on, const Ahead (&ahead)[2], T* products);
   // Products to logits, in place; with `cosines`, first cut to [-1, 1]. bias null: none.
-  void (*finish_logits)(T* logits, size_t classes, T scale, bool cosines, const T* bias);
+  void (*finish_logits)(T* logits, size_t vectors, size_t classes, T scale, bool cosines,
+                        const T* bias);
   // Adds a chunk of classes; writes up to kClassifierGroup - 1 classes behind it.
-  void (*add_chunk)(T* logits, size_t classes, const PanelSums<T>& sums);
+  void (*add_chunk)(T* logits, size_t vectors, size_t classes, const PanelSums<T>& sums);
+  // Adds the sums of the classes that follow.
+  void (*combine_sums)(const PanelSums<T>& next, size_t vectors, const PanelSums<T>& sums);
   // The angle and lengths; `sine` only on request.
   void (*measure_target)(size_t width, bool unit_x, bool wants_sine, TargetRow* row);
   // The softmax of a row from the sums of the others and the target's logit.
   RowSoftmax (*finish_row)(T max, T at_max, T rest, double target);
   // logits[c][row] = factors[row] exp(logits[c][row] - max[row]), 0 where the factor is.
-  void (*to_coefficients)(T* logits, size_t classes, const T* max, const T* factors);
-  // gradient[row * stride + i] += sum over c of coefficients[c][row] v[c * stride + i], in class
-  // order, for `rows` rows of a panel. `stride` is at least the width, rounded up to a multiple of
-  // panel_rows.
-  void (*add_row_gradients)(const T* coefficients, size_t classes, const T* v, size_t stride,
-                            size_t width, size_t rows, T* gradient);
-  // gradient[c * stride + i] += sum over the rows of coefficients[c][row] u[row * stride + i], in
-  // the rows' order. The coefficients of a panel's rows are panel_step after those of the panel
-  // before.
+  void (*to_coefficients)(T* logits, size_t vectors, size_t classes, const T* max,
+                          const T* factors);
+  // The gradients go by strips of panel_rows dimensions; u, v and gradient are [..][panel_rows]:
+  // gradient[row][i] += sum over c of coefficients[c][row] v[c][i], in class order, for `rows` rows
+  // of a panel.
+  void (*add_row_gradients)(const T* coefficients, size_t classes, const T* v, size_t rows,
+                            T* gradient);
+  // gradient[c][i] += sum over the rows of coefficients[c][row] u[row][i], in the rows' order. The
+  // coefficients of a panel's rows are panel_step after those of the panel before.
   void (*add_class_gradients)(const T* coefficients, size_t panel_step, size_t classes, const T* u,
-                              size_t stride, size_t width, size_t rows, T* gradient);
+                              size_t rows, T* gradient);
   // From the gradient by a unit vector to that by the vector: what lies along it drops out.
   void (*project)(T* gradient, const T* unit, double norm, size_t width);
 };

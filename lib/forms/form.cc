@@ -71,7 +71,7 @@ absl::Status FormBase<T>::CheckValues(const Operand& operand, const T* values, i
 
 template <class T>
 absl::Status FormBase<T>::ReadChecked(const Operand& operand, int64_t first, size_t n, T* buffer,
-                                      const T** values) {
+                                      const T** values) const {
   int64_t inexact = -1;
   *values = ReadRun<T>(operand.view, first, n, buffer, &inexact);
   if (inexact < 0) return absl::OkStatus();

@@ -91,8 +91,10 @@ struct FormCall {
   bool weight_per_sample = false;
 
   // Of a classifier loss whose gradients are wanted: [units], written by Run and read by what
-  // computes the gradients; null: they are computed anew.
+  // computes the gradients.
   std::shared_ptr<std::vector<RowSoftmax>> softmaxes;
+  // Of a classifier loss whose classes are spread over threads: see classifier_form.h; null: not.
+  std::shared_ptr<std::vector<std::byte>> class_sums;
   // Of a classifier loss: its labels are checked once a call, all of them, before any work.
   std::shared_ptr<LabelCheck> label_check;
 
@@ -159,7 +161,7 @@ class FormBase {
 
   // The values of elements [first, first + n): where they lie, or in `buffer`.
   absl::Status ReadChecked(const Operand& operand, int64_t first, size_t n, T* buffer,
-                           const T** values);
+                           const T** values) const;
   // A whole operand, contiguous, its values checked; read once into *buffer (unless it is null).
   absl::Status ReadWhole(const Operand& operand, std::unique_ptr<T[]>* buffer);
   // `weights` of the values: where one is 0 the value is not checked; null: all are.

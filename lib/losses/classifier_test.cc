@@ -11,6 +11,7 @@
 #include <numbers>
 
 #include "hwy/targets.h"
+#include "lib/forms/classifier_gradient_form.h"
 #include "lib/losses/catalogue.h"
 #include "lib/losses/classifier_margins.h"
 #include "lib/losses/families.h"
@@ -197,25 +198,46 @@ TEST(Classifier, ItemsAgreeWithTheDefinition) {
   }
 }
 
-// The gradient of the sum, of the embeddings or the classifier, by ranges of `step`.
+// Gradients of the sum.
 template <class T>
-std::vector<T> GradientOf(const LossSpec& spec, const NamedTensors& inputs, bool of_table,
-                          int64_t step, const GradientCall& call = {}) {
-  const absl::StatusOr<BoundLoss> bound = Bind(spec, inputs);
+struct Gradients {
+  std::vector<T> rows, table;
+};
+
+enum class Wanted { kRows, kTable, kBoth };
+
+// The chunks of a phase run forwards or backwards: threads may take them in any order.
+template <class T>
+Gradients<T> GradientsOf(const LossSpec& spec, const NamedTensors& inputs,
+                         Wanted wanted = Wanted::kBoth, bool backwards = false) {
+  absl::StatusOr<BoundLoss> bound = Bind(spec, inputs);
   EXPECT_TRUE(bound.ok()) << bound.status();
-  const FormCall& form_call = bound->call;
-  const int64_t total = of_table ? form_call.classes : form_call.units;
-  std::vector<T> gradient(static_cast<size_t>(total * form_call.width));
-  GradientCall gradients = call;
-  gradients.outputs[of_table ? kTableGradient : 0] = reinterpret_cast<std::byte*>(gradient.data());
-  for (int64_t first = 0; first < total; first += step) {
-    ClassifierForm<T> form(form_call);
-    const int64_t n = std::min({step, total - first, of_table ? total : form.max_units()});
-    const absl::Status s = of_table ? form.RunTableGradients(first, first + n, gradients)
-                                    : form.RunGradients(first, n, gradients);
-    EXPECT_TRUE(s.ok()) << s;
+  FormCall& call = bound->call;
+  call.softmaxes = std::make_shared<std::vector<RowSoftmax>>(call.units);
+  ClassifierForm<T> items(call);
+  ItemBlock<T> block;
+  for (int64_t first = 0; first < call.units; first += items.max_units()) {
+    const int64_t n = std::min(items.max_units(), call.units - first);
+    EXPECT_TRUE(items.Run(first, n, &block).ok());
   }
-  return gradient;
+  Gradients<T> result;
+  GradientCall gradients;
+  if (wanted != Wanted::kTable) {
+    result.rows.resize(static_cast<size_t>(call.units * call.width));
+    gradients.outputs[0] = reinterpret_cast<std::byte*>(result.rows.data());
+  }
+  if (wanted != Wanted::kRows) {
+    result.table.resize(static_cast<size_t>(call.classes * call.width));
+    gradients.outputs[kTableGradient] = reinterpret_cast<std::byte*>(result.table.data());
+  }
+  ClassifierGradientForm<T> form(call, gradients);
+  for (int64_t chunks; (chunks = form.NextPhase()) > 0;) {
+    for (int64_t i = 0; i < chunks; ++i) {
+      const absl::Status s = form.RunChunk(backwards ? chunks - 1 - i : i);
+      EXPECT_TRUE(s.ok()) << s;
+    }
+  }
+  return result;
 }
 
 TEST(Classifier, GradientsAgreeWithDifferences) {
@@ -225,10 +247,12 @@ TEST(Classifier, GradientsAgreeWithDifferences) {
       const TestValuesByName own = InputsOf(spec, inputs);
       const TestInputs tensors(own, {DataType::kFloat64, 0, 0});
       const TestInputs singles(own, {DataType::kFloat32, 0, 0});
+      const auto doubles = GradientsOf<double>(spec, tensors.views());
+      const auto floats = GradientsOf<float>(spec, singles.views());
       for (const bool of_table : {false, true}) {
         SCOPED_TRACE(NameOf(spec) + (of_table ? " classifier" : " embeddings"));
-        const auto f64 = GradientOf<double>(spec, tensors.views(), of_table, 1 << 30);
-        const auto f32 = GradientOf<float>(spec, singles.views(), of_table, 1 << 30);
+        const auto& f64 = of_table ? doubles.table : doubles.rows;
+        const auto& f32 = of_table ? floats.table : floats.rows;
         for (size_t i = 0; i < f64.size(); ++i) {
           const auto sum = [&](double by) {
             TestValuesByName moved = own;
@@ -261,33 +285,70 @@ TEST(Classifier, SplitsAndMemoryDoNotShow) {
       EXPECT_EQ(ItemsOf(spec, pieces.views()), items);
       const TestInputs half(own, {DataType::kBfloat16, 1, 0});
       EXPECT_EQ(ItemsOf(spec, half.views()), items);
-      for (const bool of_table : {false, true}) {
-        const auto gradient = GradientOf<float>(spec, single.views(), of_table, 1 << 30);
-        EXPECT_EQ(GradientOf<float>(spec, pieces.views(), of_table, 5), gradient);
-        EXPECT_EQ(GradientOf<float>(spec, half.views(), of_table, 37), gradient);
+      const auto gradients = GradientsOf<float>(spec, single.views());
+      for (const TestInputs* tensors : {&single, &pieces, &half}) {
+        const auto rows = GradientsOf<float>(spec, tensors->views(), Wanted::kRows, true);
+        const auto table = GradientsOf<float>(spec, tensors->views(), Wanted::kTable, true);
+        EXPECT_EQ(rows.rows, gradients.rows);
+        EXPECT_EQ(table.table, gradients.table);
       }
     }
   }
 }
 
-// A form may be asked for everything, in any order.
-TEST(Classifier, OneFormDoesAll) {
-  const TestValuesByName inputs = MakeInputs({5, 33, 3}, true, 6);
-  for (const LossSpec& spec : Specs(ClassifierTable(), inputs)) {
-    const TestValuesByName own = InputsOf(spec, inputs);
-    const TestInputs tensors(own, {DataType::kFloat64, 0, 0});
-    const absl::StatusOr<BoundLoss> bound = Bind(spec, tensors.views());
-    ASSERT_TRUE(bound.ok()) << bound.status();
-    std::vector<double> rows(5 * 3), table(33 * 3);
-    GradientCall call;
-    call.outputs[0] = reinterpret_cast<std::byte*>(rows.data());
-    call.outputs[kTableGradient] = reinterpret_cast<std::byte*>(table.data());
-    ClassifierForm<double> form(bound->call);
-    for (int i = 0; i < 2; ++i) {
-      ASSERT_TRUE(form.RunGradients(0, 5, call).ok());
-      ASSERT_TRUE(form.RunTableGradients(0, 33, call).ok());
-      EXPECT_EQ(rows, GradientOf<double>(spec, tensors.views(), false, 100));
-      EXPECT_EQ(table, GradientOf<double>(spec, tensors.views(), true, 100));
+// More rows than a run takes, and more classes than a span: a row has the gradient that it has
+// alone, and a classifier that of the rows that count, wherever weightless ones stand between them.
+TEST(Classifier, RunsAndSpansDoNotShow) {
+  TestValuesByName inputs = MakeInputs({1100, 2500, 3}, true, 6);
+  TestValuesByName few = inputs;
+  for (const char* name : {"embeddings", "labels"}) few[name].values.clear();
+  inputs["sample_weight"].shape = {1100};
+  for (size_t row = 0; row < 1100; ++row) {
+    const bool counts = row % 100 == 7;
+    inputs["sample_weight"].values.push_back(counts ? 1 : 0);
+    if (!counts) continue;
+    few["labels"].values.push_back(inputs["labels"].values[row]);
+    for (size_t i = 0; i < 3; ++i)
+      few["embeddings"].values.push_back(inputs["embeddings"].values[row * 3 + i]);
+  }
+  few["labels"].shape = {11};
+  few["embeddings"].shape = {11, 3};
+  for (const LossSpec& spec : Specs(ClassifierTable(), few)) {
+    SCOPED_TRACE(NameOf(spec));
+    const TestInputs many_tensors(InputsOf(spec, inputs), {DataType::kFloat32, 0, 0});
+    const TestInputs few_tensors(InputsOf(spec, few), {DataType::kFloat32, 0, 0});
+    const auto many = GradientsOf<float>(spec, many_tensors.views());
+    const auto alone = GradientsOf<float>(spec, few_tensors.views());
+    EXPECT_EQ(many.table, alone.table);
+    for (size_t i = 0; i < alone.rows.size(); ++i)
+      ASSERT_EQ(many.rows[(i / 3 * 100 + 7) * 3 + i % 3], alone.rows[i]) << i;
+  }
+}
+
+// Threads that take classes give the items of threads that take rows.
+TEST(Classifier, SumsOfClassesCombineToTheSameBits) {
+  for (const Sizes& sizes : kSizes) {
+    const TestValuesByName inputs = MakeInputs(sizes, true, 4);
+    for (const LossSpec& spec : Specs(ClassifierTable(), inputs)) {
+      SCOPED_TRACE(NameOf(spec));
+      const TestValuesByName own = InputsOf(spec, inputs);
+      const TestInputs tensors(own, {DataType::kFloat32, 0, 0});
+      absl::StatusOr<BoundLoss> bound = Bind(spec, tensors.views());
+      ASSERT_TRUE(bound.ok()) << bound.status();
+      FormCall& call = bound->call;
+      call.class_sums = std::make_shared<std::vector<std::byte>>();
+      ClassifierForm<float> form(call);
+      ASSERT_GT(form.ClassSumsSize(), 0u);
+      call.class_sums->resize(form.ClassSumsSize());
+      for (int64_t chunk = ClassChunks(call); chunk-- > 0;)
+        ASSERT_TRUE(form.SumClasses(chunk, chunk + 1).ok());
+      std::vector<std::byte> items(static_cast<size_t>(call.units) * sizeof(float));
+      ItemBlock<float> block;
+      for (int64_t first = 0; first < call.units; first += 7) {
+        ASSERT_TRUE(form.Run(first, std::min<int64_t>(7, call.units - first), &block).ok());
+        form.StoreItems(items.data());
+      }
+      EXPECT_EQ(items, ItemsOf(spec, tensors.views()));
     }
   }
 }
@@ -295,7 +356,7 @@ TEST(Classifier, OneFormDoesAll) {
 // Every output of the micro-kernel is one chain of fused multiply-adds, for tiles of every height,
 // and may be cut anywhere.
 template <class T>
-void ExpectChains(const ClassifierOperations<T>& operations) {
+void ExpectChains(const ClassifierOperations<T>& operations, size_t vectors) {
   std::mt19937_64 random(4);
   const size_t rows = operations.panel_rows;
   for (const size_t classes : {1u, 2u, 3u, 5u, 6u, 11u, 12u, 13u, 18u, 25u}) {
@@ -304,11 +365,16 @@ void ExpectChains(const ClassifierOperations<T>& operations) {
       for (T& x : panel) x = static_cast<T>(Gaussian(&random));
       for (T& x : v) x = static_cast<T>(Gaussian(&random));
       const size_t cut = width / 2;
-      operations.multiply(panel.data(), cut, v.data(), width + 3, classes, false, products.data());
-      operations.multiply(panel.data() + cut * rows, width - cut, v.data() + cut, width + 3,
-                          classes, true, products.data());
+      // The second piece ends in the middle of the memory, and of a segment.
+      const auto* const ahead = reinterpret_cast<const std::byte*>(v.data());
+      const Ahead next[2] = {{}, {ahead, ahead + 100, 3}};
+      const size_t stride = width + 3;
+      operations.multiply(panel.data(), vectors, cut, {v.data(), stride, 2, 2}, classes, false,
+                          next, products.data());
+      operations.multiply(panel.data() + cut * rows, vectors, width - cut,
+                          {v.data() + cut, stride, 5, 5}, classes, true, next, products.data());
       for (size_t c = 0; c < classes; ++c) {
-        for (size_t row = 0; row < rows; ++row) {
+        for (size_t row = 0; row < vectors * operations.lanes; ++row) {
           T chain = 0;
           for (size_t i = 0; i < width; ++i)
             chain = std::fma(v[c * (width + 3) + i], panel[i * rows + row], chain);
@@ -321,8 +387,10 @@ void ExpectChains(const ClassifierOperations<T>& operations) {
 
 TEST(Classifier, ProductsAreChains) {
   const ClassifierKernels& kernels = ClassifierTable().rows[0].signatures[0].kernels.classifier;
-  ExpectChains(*kernels.f32);
-  ExpectChains(*kernels.f64);
+  for (const size_t vectors : {1u, 2u}) {
+    ExpectChains(*kernels.f32, vectors);
+    ExpectChains(*kernels.f64, vectors);
+  }
 }
 
 TEST(Classifier, EveryTargetGivesTheSameBits) {
@@ -342,11 +410,12 @@ TEST(Classifier, EveryTargetGivesTheSameBits) {
         const TestInputs both(own, {DataType::kFloat64, 0, 0});
         items.push_back(ItemsOf(spec, single.views()));
         items.push_back(ItemsOf(spec, both.views()));
-        for (const bool of_table : {false, true}) {
-          const auto f32 = GradientOf<float>(spec, single.views(), of_table, 1 << 30);
-          gradients.emplace_back(f32.begin(), f32.end());
-          gradients.push_back(GradientOf<double>(spec, both.views(), of_table, 1 << 30));
-        }
+        const auto f32 = GradientsOf<float>(spec, single.views());
+        const auto f64 = GradientsOf<double>(spec, both.views());
+        gradients.emplace_back(f32.rows.begin(), f32.rows.end());
+        gradients.emplace_back(f32.table.begin(), f32.table.end());
+        gradients.push_back(f64.rows);
+        gradients.push_back(f64.table);
       }
     }
     if (first_items.empty()) first_items = items, first_gradients = gradients;
@@ -439,11 +508,11 @@ TEST(Classifier, ZeroAndIgnoredRowsHaveNoGradient) {
   for (const size_t i : {6, 7, 8}) inputs["embeddings"].values[i] = 0;
   const LossSpec spec = SpecOf(RowOf("arcface"), inputs);
   const TestInputs tensors(inputs, {DataType::kFloat64, 0, 0});
-  const auto rows = GradientOf<double>(spec, tensors.views(), false, 100);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    EXPECT_EQ(rows[i] == 0, i / 3 == 1 || i / 3 == 2) << i;
+  const auto gradients = GradientsOf<double>(spec, tensors.views());
+  for (size_t i = 0; i < gradients.rows.size(); ++i) {
+    EXPECT_EQ(gradients.rows[i] == 0, i / 3 == 1 || i / 3 == 2) << i;
   }
-  for (const double g : GradientOf<double>(spec, tensors.views(), true, 100)) EXPECT_EQ(g, g);
+  for (const double g : gradients.table) EXPECT_EQ(g, g);
 }
 
 TEST(Classifier, NonFiniteRowsAreNan) {

@@ -47,7 +47,9 @@ template <class T, class Form>
 absl::Status RunBlock(const ChunkPart& part, Form& form, int64_t first, int64_t n,
                       const CollectOptions& options, ChunkResult* result) {
   const bool gradients = part.gradients != nullptr;
-  if (!part.sums && part.values == nullptr) return form.RunGradients(first, n, *part.gradients);
+  if constexpr (requires { form.RunGradients(first, n, *part.gradients); }) {
+    if (!part.sums && part.values == nullptr) return form.RunGradients(first, n, *part.gradients);
+  }
   ItemBlock<T> block;
   if (absl::Status s = RunItems(part, form, first, n, &block); !s.ok()) return s;
   if constexpr (requires { form.components(); }) result->components = form.components();
@@ -59,7 +61,8 @@ absl::Status RunBlock(const ChunkPart& part, Form& form, int64_t first, int64_t 
     }
   }
   if (part.values != nullptr) form.StoreItems(part.values);
-  if constexpr (!requires { form.RunGradients(first, n, *part.gradients, &block); }) {
+  constexpr bool kGivesItems = requires { form.RunGradients(first, n, *part.gradients, &block); };
+  if constexpr (!kGivesItems && requires { form.RunGradients(first, n, *part.gradients); }) {
     if (gradients) return form.RunGradients(first, n, *part.gradients);
   }
   return absl::OkStatus();
@@ -80,6 +83,9 @@ int64_t AddInOnePass(const ChunkPart& part, Form& form, int64_t first, int64_t n
 template <class T, class Form>
 absl::Status RunUnits(const ChunkPart& part, Form& form, int64_t begin, int64_t end,
                       const Conditions& conditions, ChunkResult* result) {
+  if constexpr (requires { form.SumClasses(begin, end); }) {
+    if (part.work == Work::kClassSums) return form.SumClasses(begin, end);
+  }
   if constexpr (requires { form.RunTableGradients(begin, end, *part.gradients); }) {
     if (part.work == Work::kTableGradients)
       return form.RunTableGradients(begin, end, *part.gradients);
@@ -124,7 +130,7 @@ void RunTogether(std::span<const ChunkPart> parts, int64_t begin, int64_t end,
   for (const ChunkPart& part : parts) {
     Form& form = forms.emplace_back(*part.call);
     if constexpr (requires { form.CancelBy(conditions.token); }) form.CancelBy(conditions.token);
-    if constexpr (requires { form.ShareRowsWith(&form); }) {
+    if constexpr (std::is_same_v<Form, RowForm<T>>) {
       if (forms.size() > 1) form.ShareRowsWith(&forms.front());
     }
   }
@@ -154,9 +160,13 @@ void RunParts(std::span<const ChunkPart> parts, int64_t begin, int64_t end,
   });
 }
 
-bool SameTensor(const Operand& a, const Operand& b) {
-  if (!a.view || !b.view || a.repeats || b.repeats) return false;
-  return a.view.SameAs(b.view);
+bool HaveSameElements(const FormCall& a, const FormCall& b) {
+  const auto same = [](const Operand& x, const Operand& y) {
+    return x.view && !x.repeats && x.view.SameAs(y.view);
+  };
+  return a.kernels.elementwise.f32 != nullptr && b.kernels.elementwise.f32 != nullptr &&
+         a.units == b.units && same(a.operands[0], b.operands[0]) &&
+         same(a.operands[1], b.operands[1]);
 }
 
 }  // namespace
@@ -167,15 +177,8 @@ const SumKernels& ActiveSumKernels() {
 }
 
 bool MayRunTogether(const BoundLoss& a, const BoundLoss& b) {
-  const FormCall& x = a.call;
-  const FormCall& y = b.call;
-  if (a.compute_type != b.compute_type || x.units != y.units || x.width != y.width ||
-      x.units_per_sample != y.units_per_sample || !SameTensor(x.operands[0], y.operands[0])) {
-    return false;
-  }
-  if (x.kernels.rows.f32 != nullptr) return y.kernels.rows.f32 != nullptr;
-  return x.kernels.elementwise.f32 != nullptr && y.kernels.elementwise.f32 != nullptr &&
-         SameTensor(x.operands[1], y.operands[1]);
+  return a.compute_type == b.compute_type &&
+         (HaveSameRows(a.call, b.call) || HaveSameElements(a.call, b.call));
 }
 
 void RunChunk(std::span<const ChunkPart> parts, int64_t begin, int64_t end,

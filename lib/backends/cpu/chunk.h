@@ -18,7 +18,7 @@
 
 namespace lossd {
 
-enum class Work { kUnits, kTableGradients, kTableUpdate };
+enum class Work { kUnits, kClassSums, kTableGradients, kTableUpdate };
 
 // One loss of a chunk, and what is wanted of it.
 struct ChunkPart {
@@ -41,7 +41,8 @@ struct ChunkResult {
 // element the same second one.
 bool MayRunTogether(const BoundLoss& a, const BoundLoss& b);
 
-// Runs units [begin, end), or rows [begin, end) of the table, of all parts; result i is that of
+// Runs units [begin, end) of all parts, or of class sums chunks, of the table's gradient or update
+// rows [begin, end) of the one part; result i is that of
 // part i. What comes after a part that fails need not be computed: of an earlier part what follows
 // is, of a later one nothing, and its status may be OK.
 void RunChunk(std::span<const ChunkPart> parts, int64_t begin, int64_t end,

@@ -16,7 +16,9 @@ constexpr int64_t kChunksPerThread = 4;
 // Units in a chunk of a classifier loss: each chunk reads the whole classifier, so there is one a
 // thread, of whole panels of rows, up to what stays in the cache with a block of classes.
 constexpr int64_t kMinClassifierUnits = 64;
-constexpr int64_t kMaxClassifierUnits = 512;
+constexpr int64_t kMaxClassifierUnits = 1024;
+// With fewer a thread, threads take classes in place of rows.
+constexpr int64_t kUnitsToGoRound = 512;
 
 }  // namespace
 
@@ -31,6 +33,16 @@ int64_t UnitsPerChunk(const FormCall& call, int64_t threads) {
   const int64_t width = std::max<int64_t>(call.width, 1);
   const int64_t share = call.units * width / (threads * kChunksPerThread);
   return std::max<int64_t>(1, std::clamp(share, kMinChunkElements, kMaxChunkElements) / width);
+}
+
+bool GoesByClasses(const FormCall& call, int64_t threads) {
+  return IsClassifier(call) && threads > 1 && call.units < threads * kUnitsToGoRound &&
+         ElementsOf(call) > kInlineElements;
+}
+
+int64_t RangeSize(int64_t size, int64_t threads) {
+  const int64_t ranges = threads * kChunksPerThread;
+  return std::max<int64_t>(1, (size + ranges - 1) / ranges);
 }
 
 int64_t ElementsOf(const FormCall& call) {

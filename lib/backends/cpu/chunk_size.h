@@ -15,6 +15,12 @@ bool IsClassifier(const FormCall& call);
 // Units in a chunk.
 int64_t UnitsPerChunk(const FormCall& call, int64_t threads);
 
+// Whether the rows of a classifier loss are too few to go round the threads.
+bool GoesByClasses(const FormCall& call, int64_t threads);
+
+// Of `size` alike pieces of work, those in a chunk: a few chunks a thread.
+int64_t RangeSize(int64_t size, int64_t threads);
+
 // What the work grows with; exact up to kInlineElements.
 int64_t ElementsOf(const FormCall& call);
 

@@ -12,13 +12,12 @@
 
 #include "lib/backends/cpu/chunk.h"
 #include "lib/backends/cpu/chunk_size.h"
+#include "lib/backends/cpu/classifier_gradients.h"
 #include "lib/evaluation/report.h"
+#include "lib/forms/classifier_form.h"
 
 namespace lossd {
 namespace {
-
-// Classes in a chunk of a classifier's gradient: a few blocks, since each packs all embeddings.
-constexpr int64_t kClassesPerGradientChunk = 8 * static_cast<int64_t>(kClassifierChunk);
 
 // The one item of a loss whose report it is.
 void StoreReport(const ComputeTask& task, const LossSums& sums) {
@@ -55,12 +54,23 @@ std::optional<double> KnownDenominator(const ComputeTask& task, NonFinitePolicy 
   return static_cast<double>(call.units * call.items_per_unit());
 }
 
-// Makes room for what the gradients of classifier losses need of the first pass.
-std::vector<ComputeTask> WithSoftmaxes(std::vector<ComputeTask> tasks) {
+template <class T>
+size_t ClassSumsSize(const FormCall& call) {
+  return ClassifierForm<T>(call).ClassSumsSize();
+}
+
+// Makes room for what the gradients of classifier losses need of the first pass, and for the sums
+// of the classes where rows do not go round the threads.
+std::vector<ComputeTask> WithClassifierMemory(std::vector<ComputeTask> tasks, int64_t threads) {
   for (ComputeTask& task : tasks) {
     FormCall& call = task.loss.call;
-    if (IsClassifier(call) && WantsGradients(task))
+    if (!IsClassifier(call)) continue;
+    if (WantsGradients(task))
       call.softmaxes = std::make_shared<std::vector<RowSoftmax>>(call.units);
+    if (!GoesByClasses(call, threads)) continue;
+    const size_t size = task.loss.compute_type == DataType::kFloat32 ? ClassSumsSize<float>(call)
+                                                                     : ClassSumsSize<double>(call);
+    if (size > 0) call.class_sums = std::make_shared<std::vector<std::byte>>(size);
   }
   return tasks;
 }
@@ -81,13 +91,49 @@ class Job : public std::enable_shared_from_this<Job> {
   Job(ThreadPool* pool, std::vector<ComputeTask> tasks, const CollectOptions& options,
       const CancellationToken* token, ComputeDone done)
       : pool_(pool),
-        tasks_(WithSoftmaxes(std::move(tasks))),
+        tasks_(WithClassifierMemory(std::move(tasks), pool->threads())),
         options_(options),
         token_(token),
         done_(std::move(done)),
         outcomes_(tasks_.size()) {}
 
   void Start() {
+    for (size_t t = 0; t < tasks_.size(); ++t) {
+      const FormCall& call = tasks_[t].loss.call;
+      if (call.class_sums == nullptr) continue;
+      ChunkPart part = {&tasks_[t].loss, &call};
+      part.work = Work::kClassSums;
+      AddPart(t, part, t);
+      const int64_t chunks = ClassChunks(call);
+      AddChunks(parts_.size() - 1, chunks, RangeSize(chunks, pool_->threads()));
+      elements_ += ElementsOf(call);
+    }
+    if (chunks_.empty()) return StartFirstPass();
+    RunPass([self = shared_from_this()] { self->StartFirstPass(); });
+  }
+
+ private:
+  // Whose a part is, and where it stands in the order in which errors count.
+  struct Owner {
+    size_t task;
+    size_t stage;
+  };
+  struct ClassifierGradients {
+    size_t task;
+    const FormCall* call;
+    const GradientCall* gradients;
+  };
+  // Parts [first, first + count) of a range.
+  struct Chunk {
+    size_t first, count;
+    int64_t begin, end;
+  };
+
+  void StartFirstPass() {
+    ClearPass();
+    // What was wrong is found again, in the order of tasks and items.
+    error_ = absl::OkStatus();
+    error_place_ = Place();
     std::vector<bool> added(tasks_.size());
     for (size_t t = 0; t < tasks_.size(); ++t) {
       if (added[t]) continue;
@@ -102,18 +148,6 @@ class Job : public std::enable_shared_from_this<Job> {
     }
     RunPass([self = shared_from_this()] { self->StartSecondPass(); });
   }
-
- private:
-  // Whose a part is, and where it stands in the order in which errors count.
-  struct Owner {
-    size_t task;
-    size_t stage;
-  };
-  // Parts [first, first + count) of a range.
-  struct Chunk {
-    size_t first, count;
-    int64_t begin, end;
-  };
 
   // The gradients of a task whose denominator is known come from the first pass: one reading less.
   std::optional<double> DenominatorOfFirstPass(const ComputeTask& task) const {
@@ -164,17 +198,18 @@ class Job : public std::enable_shared_from_this<Job> {
         std::move(then));
   }
 
-  void StartSecondPass() {
+  void ClearPass() {
     parts_.clear();
     owners_.clear();
     chunks_.clear();
     elements_ = 0;
+  }
+
+  void StartSecondPass() {
+    ClearPass();
     for (size_t t = 0; t < tasks_.size() && error_.ok(); ++t) AddSecondParts(t);
-    if (chunks_.empty()) {
-      Finish();
-      return;
-    }
-    RunPass([self = shared_from_this()] { self->Finish(); });
+    if (chunks_.empty()) return RunClassifierGradients(0);
+    RunPass([self = shared_from_this()] { self->RunClassifierGradients(0); });
   }
 
   void AddSecondParts(size_t t) {
@@ -214,6 +249,10 @@ class Job : public std::enable_shared_from_this<Job> {
     gradients_.back().sums = &sums;
     part.gradients = &gradients_.back();
     const FormCall& call = *part.call;
+    if (IsClassifier(call)) {
+      classifiers_.push_back({t, &call, part.gradients});
+      return;
+    }
     if (WantsUnitGradients(task) && !DenominatorOfFirstPass(task).has_value()) {
       AddPart(t, part, parts_.size());
       AddUnits(parts_.size() - 1, call);
@@ -221,9 +260,22 @@ class Job : public std::enable_shared_from_this<Job> {
     if (!call.whole.empty() || task.gradients[kTableGradient] == nullptr) return;
     part.work = Work::kTableGradients;
     AddPart(t, part, parts_.size());
-    AddChunks(parts_.size() - 1, call.classes,
-              IsClassifier(call) ? kClassesPerGradientChunk : call.classes);
+    AddChunks(parts_.size() - 1, call.classes, call.classes);
     elements_ += ElementsOf(call);
+  }
+
+  // They spread their own work, phase by phase, so they run one after the other.
+  void RunClassifierGradients(size_t i) {
+    if (i == classifiers_.size() || !error_.ok()) return Finish();
+    const ClassifierGradients& all = classifiers_[i];
+    ThreadPool* const pool = ElementsOf(*all.call) > kInlineElements ? pool_ : nullptr;
+    ComputeClassifierGradients(pool, tasks_[all.task].loss.compute_type, *all.call, *all.gradients,
+                               token_,
+                               [self = shared_from_this(), i](absl::Status status, double seconds) {
+                                 self->error_ = std::move(status);
+                                 self->outcomes_[self->classifiers_[i].task].seconds += seconds;
+                                 self->RunClassifierGradients(i + 1);
+                               });
   }
 
   // One chunk: the rows are added in order.
@@ -301,6 +353,7 @@ class Job : public std::enable_shared_from_this<Job> {
   // Lists allocate nothing until something is in them.
   std::list<FormCall> calls_;  // of the second pass
   std::list<GradientCall> gradients_;
+  std::vector<ClassifierGradients> classifiers_;  // those that are wanted
 
   std::mutex mutex_;
   std::vector<ComputeOutcome> outcomes_;
