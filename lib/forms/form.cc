@@ -200,14 +200,24 @@ template <class T>
 const T* FormBase<T>::Scales(const GradientCall& gradients) {
   const size_t per_unit = items_per_unit();
   if (scales_ == nullptr) scales_ = AllocateFor<T>(static_cast<size_t>(max_units_) * per_unit);
-  const bool skip = gradients.non_finite == NonFinitePolicy::kSkip;
-  for (size_t i = 0; i < n_ * per_unit; ++i) {
-    const double weight = weights_ != nullptr ? static_cast<double>(weights_[i]) : 1.0;
-    const bool ignored = any_ignored_ && ignored_[i / per_unit] != 0;
-    const bool skipped = skip && !std::isfinite(items_[0][i]);
-    scales_[i] = ignored || skipped ? T(0) : static_cast<T>(weight / gradients.denominator);
+  T* const scales = scales_.get();
+  const size_t n = n_ * per_unit;
+  const double denominator = gradients.denominator;
+  if (weights_ == nullptr) {
+    std::fill_n(scales, n, static_cast<T>(1.0 / denominator));
+  } else {
+    const T* const weights = weights_.get();
+    for (size_t i = 0; i < n; ++i)
+      scales[i] = static_cast<T>(static_cast<double>(weights[i]) / denominator);
   }
-  return scales_.get();
+  for (size_t i = 0; any_ignored_ && i < n; ++i) {
+    if (ignored_[i / per_unit] != 0) scales[i] = T(0);
+  }
+  const bool skip = gradients.non_finite == NonFinitePolicy::kSkip;
+  for (size_t i = 0; skip && i < n; ++i) {
+    if (!std::isfinite(items_[0][i])) scales[i] = T(0);
+  }
+  return scales;
 }
 
 template <class T>
