@@ -139,7 +139,8 @@ void MultiplyInto(const T* panel, size_t vectors, size_t width, const SegmentedR
   const BroadcastFactor<T> factor = {v.numbers, v.row_step, 1, v.segment, v.segment_step};
   FetchAhead fetch(ahead);
   if (vectors == 1) {
-    MultiplyPanel<kAdd, kThinTile, 1>(factor, classes, panel, kStep, width, products, kStep, fetch);
+    MultiplyPanel<kAdd, kThinTile, 1>(factor, classes, panel, kVectorLanes<T>, width, products,
+                                      kStep, fetch);
   } else {
     MultiplyPanel<kAdd, kRowTile, kPanelVectors>(factor, classes, panel, kStep, width, products,
                                                  kStep, fetch);
@@ -315,20 +316,21 @@ void ToCoefficients(T* logits, size_t vectors, size_t classes, const T* max, con
 }
 
 template <class T>
-void AddRowGradients(const T* coefficients, size_t classes, const T* v, size_t rows, T* gradient) {
+void AddRowGradients(const T* coefficients, size_t classes, const T* v, size_t rows,
+                     const Ahead (&ahead)[2], T* gradient) {
   constexpr size_t kStep = kPanelRows<T>;
   const BroadcastFactor<T> factor = {coefficients, 1, kStep, classes, 0};
-  NoFetch fetch;
+  FetchAhead fetch(ahead);
   MultiplyPanel<true, kEvenRowTile, kPanelVectors>(factor, rows, v, kStep, classes, gradient, kStep,
                                                    fetch);
 }
 
 template <class T>
 void AddClassGradients(const T* coefficients, size_t panel_step, size_t classes, const T* u,
-                       size_t rows, T* gradient) {
+                       size_t rows, const Ahead (&ahead)[2], T* gradient) {
   constexpr size_t kStep = kPanelRows<T>;
   const BroadcastFactor<T> factor = {coefficients, kStep, 1, kStep, panel_step};
-  NoFetch fetch;
+  FetchAhead fetch(ahead);
   MultiplyPanel<true, kRowTile, kPanelVectors>(factor, classes, u, kStep, rows, gradient, kStep,
                                                fetch);
 }

@@ -11,20 +11,8 @@ namespace {
 constexpr size_t kPadding = 16;
 // The sums of all chunks of a call whose classes are spread over threads.
 constexpr size_t kMaxClassSumsBytes = 16 << 20;
-constexpr size_t kCacheLine = 64;
+constexpr int64_t kTile = static_cast<int64_t>(kThinClasses);
 constexpr int64_t kChunk = static_cast<int64_t>(kClassifierChunk);
-
-size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
-
-// The memory from `begin` to `end`, spread over `groups` of steps.
-Ahead Spread(const void* begin, const void* end, size_t groups) {
-  Ahead ahead;
-  ahead.next = static_cast<const std::byte*>(begin);
-  ahead.end = static_cast<const std::byte*>(end);
-  const size_t bytes = static_cast<size_t>(ahead.end - ahead.next);
-  ahead.lines = CeilDiv(CeilDiv(bytes, kCacheLine), std::max<size_t>(groups, 1));
-  return ahead;
-}
 
 template <class T>
 void StartSums(const PanelSums<T>& sums, size_t rows) {
@@ -86,42 +74,13 @@ absl::Status ClassifierForm<T>::LoadClasses(int64_t first, size_t n, SegmentedRo
   return absl::OkStatus();
 }
 
-// While a panel is multiplied with a block of classes, the next panel comes from the third level
-// cache, and the last panels fetch the next block from memory. In place there is no block: rows
-// come a tile ahead.
+// In place the rows come a tile ahead.
 template <class T>
-void ClassifierForm<T>::LookAhead(size_t p, int64_t first_class, size_t classes,
-                                  Ahead (&ahead)[2]) const {
-  const size_t width = this->width();
-  const size_t groups = CeilDiv(classes, kAheadClasses) * CeilDiv(width, kAheadSteps);
-  if (this->panels() > 1 && this->PacksAtOnce()) {
-    const size_t size = panel_rows_ * width;
-    const T* next = this->panels_.get() + (p + 1 < this->panels() ? p + 1 : 0) * size;
-    ahead[0] = Spread(next, next + size, groups);
-  }
-  const TensorView& table = call_.table.view;
-  if (!table.contiguous()) return;
-  const std::byte* const rows = table.Run(0, table.elements(), nullptr);
-  const size_t row_bytes = width * ByteSize(table.dtype());
-  const auto row = [&](size_t c) {
-    const size_t of_all =
-        std::min(static_cast<size_t>(first_class) + c, static_cast<size_t>(call_.classes));
-    return rows + of_all * row_bytes;
-  };
-  if (in_place_) {
-    ahead[1] = Spread(row(kThinClasses), row(2 * kThinClasses), CeilDiv(width, kAheadSteps));
-    ahead[1].end = row(classes + kThinClasses);
-    return;
-  }
-  const Ahead block = Spread(row(classes), row(2 * classes), groups * this->panels());
-  const size_t panel_bytes = groups * block.lines * kCacheLine;
-  const size_t block_bytes = static_cast<size_t>(block.end - block.next);
-  if (block_bytes == 0) return;
-  const size_t idle = this->panels() - CeilDiv(block_bytes, panel_bytes);
-  if (p < idle) return;
-  ahead[1] = block;
-  ahead[1].next += (p - idle) * panel_bytes;
-  ahead[1].end = std::min(ahead[1].end, ahead[1].next + panel_bytes);
+void ClassifierForm<T>::LookAheadInPlace(int64_t first_class, size_t classes,
+                                         Ahead (&ahead)[2]) const {
+  ahead[0] = Spread(this->TableRow(first_class + kTile), this->TableRow(first_class + 2 * kTile),
+                    CeilDiv(this->width(), kAheadSteps));
+  ahead[0].end = this->TableRow(first_class + static_cast<int64_t>(classes) + kTile);
 }
 
 // One chunk of the log-sum-exp, in blocks as large as v_.
@@ -139,7 +98,11 @@ absl::Status ClassifierForm<T>::AddChunk(int64_t chunk, const PanelSums<T>& sums
       const size_t of_panel = (kClassifierChunk + kClassifierGroup) * panel_rows_;
       T* const logits = logits_.get() + (one_block ? 0 : p * of_panel);
       Ahead ahead[2];
-      LookAhead(p, first, n, ahead);
+      if (in_place_) {
+        LookAheadInPlace(first, n, ahead);
+      } else {
+        this->LookAhead(p, first, n, ahead);
+      }
       this->ComputeLogits(p, first, n, v, ahead, part_.get(), logits + done * panel_rows_);
       if (done + n < classes) continue;
       const size_t row = p * panel_rows_;

@@ -48,7 +48,7 @@ class ClassifierForm : public ClassifierRows<T> {
 
   bool ReadsInPlace() const;
   absl::Status LoadClasses(int64_t first, size_t n, SegmentedRows<T>* v);
-  void LookAhead(size_t p, int64_t first_class, size_t classes, Ahead (&ahead)[2]) const;
+  void LookAheadInPlace(int64_t first_class, size_t classes, Ahead (&ahead)[2]) const;
   absl::Status AddChunk(int64_t chunk, const PanelSums<T>& sums);
   PanelSums<T> SumsOfChunk(int64_t chunk) const;
   absl::Status FinishRows();

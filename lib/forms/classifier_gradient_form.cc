@@ -14,7 +14,7 @@ constexpr size_t kSpanBytes = 4 << 20;
 // Classes of a chunk: their coefficients for a run of 1,024 rows stay in the second level cache.
 constexpr size_t kMaxBlockClasses = 96;
 // Strips of a chunk of the embeddings' gradient: short chunks, since there is one a panel of rows.
-constexpr int64_t kStripsTogether = 8;
+constexpr size_t kStripsTogether = 8;
 // Ranges of classes among which the rows' labels are searched.
 constexpr int64_t kTargetRanges = 16;
 
@@ -27,7 +27,7 @@ size_t ClassesOfSpan(size_t width, size_t rows, size_t block, size_t classes) {
 template <class T>
 void CanonicaliseNans(T* values, size_t n) {
   for (size_t i = 0; i < n; ++i)
-    if (values[i] != values[i]) values[i] = std::numeric_limits<T>::quiet_NaN();
+    values[i] = values[i] != values[i] ? std::numeric_limits<T>::quiet_NaN() : values[i];
 }
 
 }  // namespace
@@ -251,7 +251,9 @@ absl::Status ClassifierGradientForm<T>::ComputeCoefficients(size_t block) {
   const std::unique_ptr<T[]> part = AllocateFor<T>(this->PartSize());
   for (size_t p = 0; p < this->panels(); ++p) {
     T* const coefficients = coefficients_.get() + p * strip_size + begin * panel_rows_;
-    this->ComputeLogits(p, first_class, classes, {v, panel_rows_, panel_rows_, strip_size}, {},
+    Ahead ahead[2];
+    this->LookAhead(p, first_class, classes, ahead);
+    this->ComputeLogits(p, first_class, classes, {v, panel_rows_, panel_rows_, strip_size}, ahead,
                         part.get(), coefficients);
     const size_t row = p * panel_rows_;
     operations_.to_coefficients(coefficients, this->Vectors(p), classes, &max_[row],
@@ -262,21 +264,31 @@ absl::Status ClassifierGradientForm<T>::ComputeCoefficients(size_t block) {
 
 template <class T>
 int64_t ClassifierGradientForm<T>::StripRanges() const {
-  return (static_cast<int64_t>(strips()) + kStripsTogether - 1) / kStripsTogether;
+  return static_cast<int64_t>(CeilDiv(strips(), kStripsTogether));
+}
+
+// A strip of u or v, fetched while the one before is multiplied with `outputs` rows.
+template <class T>
+Ahead ClassifierGradientForm<T>::NextStrip(const T* strip, size_t depth, size_t outputs) const {
+  return Spread(strip, strip + depth * panel_rows_,
+                CeilDiv(outputs, kAheadClasses) * CeilDiv(depth, kAheadSteps));
 }
 
 // What the span adds to the gradients of a panel of rows, in a range of strips.
 template <class T>
 void ClassifierGradientForm<T>::AddRowProducts(int64_t chunk) {
   const size_t p = static_cast<size_t>(chunk / StripRanges());
-  const size_t begin = static_cast<size_t>(chunk % StripRanges() * kStripsTogether);
-  const size_t end = std::min(strips(), begin + static_cast<size_t>(kStripsTogether));
+  const size_t begin = static_cast<size_t>(chunk % StripRanges()) * kStripsTogether;
+  const size_t end = std::min(strips(), begin + kStripsTogether);
   const size_t rows = this->RowsOfPanel(p);
   const T* const coefficients = coefficients_.get() + p * span_classes_ * panel_rows_;
   T* const gradients = row_gradients_.get() + p * panel_rows_ * strips() * panel_rows_;
+  const size_t strip_size = span_classes_ * panel_rows_;
   for (size_t strip = begin; strip < end; ++strip) {
-    operations_.add_row_gradients(coefficients, span_,
-                                  v_strips_.get() + strip * span_classes_ * panel_rows_, rows,
+    const T* const v = v_strips_.get() + strip * strip_size;
+    Ahead ahead[2];
+    if (strip + 1 < strips()) ahead[0] = NextStrip(v + strip_size, span_, rows);
+    operations_.add_row_gradients(coefficients, span_, v, rows, ahead,
                                   gradients + strip * rows * panel_rows_);
   }
 }
@@ -295,9 +307,12 @@ void ClassifierGradientForm<T>::AddClassProducts(size_t block) {
     std::fill_n(sums.get(), classes * panel_rows_, T(0));
     for (size_t c = 0; c < classes && !FirstRun(); ++c)
       std::memcpy(sums.get() + c * panel_rows_, of_strip + c * this->width(), bytes);
-    operations_.add_class_gradients(coefficients, span_classes_ * panel_rows_, classes,
-                                    u_strips_.get() + strip * this->n() * panel_rows_, this->n(),
-                                    sums.get());
+    const size_t strip_size = this->n() * panel_rows_;
+    const T* const u = u_strips_.get() + strip * strip_size;
+    Ahead ahead[2];
+    if (strip + 1 < strips()) ahead[0] = NextStrip(u + strip_size, this->n(), classes);
+    operations_.add_class_gradients(coefficients, span_classes_ * panel_rows_, classes, u,
+                                    this->n(), ahead, sums.get());
     for (size_t c = 0; c < classes; ++c)
       std::memcpy(of_strip + c * this->width(), sums.get() + c * panel_rows_, bytes);
   }

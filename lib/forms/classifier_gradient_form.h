@@ -45,8 +45,8 @@ class ClassifierGradientForm : public ClassifierRows<T> {
 
   T* row_output() const { return reinterpret_cast<T*>(gradients_.outputs[0]); }
   T* class_output() const { return reinterpret_cast<T*>(gradients_.outputs[kTableGradient]); }
-  size_t strips() const { return RoundUp(this->width(), panel_rows_) / panel_rows_; }
-  size_t Blocks() const { return (span_ + block_classes_ - 1) / block_classes_; }
+  size_t strips() const { return CeilDiv(this->width(), panel_rows_); }
+  size_t Blocks() const { return CeilDiv(span_, block_classes_); }
   size_t ClassesOf(size_t block) const;
   // Dimensions of a strip; the others are 0.
   size_t WidthOf(size_t strip) const;
@@ -64,6 +64,7 @@ class ClassifierGradientForm : public ClassifierRows<T> {
   void SetFactors();
   void PackStrips();
   absl::Status ComputeCoefficients(size_t block);
+  Ahead NextStrip(const T* strip, size_t depth, size_t outputs) const;
   void AddRowProducts(int64_t chunk);
   void AddClassProducts(size_t block);
   void FinishClass(size_t c, T* unit, T* output) const;

@@ -8,9 +8,9 @@
 // so a loss is which of the two have unit length, its scale, and psi. The normalised rows of zero
 // vectors are zero, and their cosines 0, as with torch's normalize.
 //
-// A panel is panel_rows rows of the batch in the lanes of vectors: [width][panel_rows]. Kernels
-// neither allocate nor fail. Thread-safety: they hold no state. Ownership: the memory is the
-// form's.
+// A panel is panel_rows rows of the batch in the lanes of vectors: [width][panel_rows], or
+// [width][lanes] where its rows fill one vector. Kernels neither allocate nor fail. Thread-safety:
+// they hold no state. Ownership: the memory is the form's.
 #ifndef LOSSD_LIB_FORMS_CLASSIFIER_KERNELS_H_
 #define LOSSD_LIB_FORMS_CLASSIFIER_KERNELS_H_
 
@@ -114,11 +114,11 @@ struct ClassifierOperations {
   // gradient[row][i] += sum over c of coefficients[c][row] v[c][i], in class order, for `rows` rows
   // of a panel.
   void (*add_row_gradients)(const T* coefficients, size_t classes, const T* v, size_t rows,
-                            T* gradient);
+                            const Ahead (&ahead)[2], T* gradient);
   // gradient[c][i] += sum over the rows of coefficients[c][row] u[row][i], in the rows' order. The
   // coefficients of a panel's rows are panel_step after those of the panel before.
   void (*add_class_gradients)(const T* coefficients, size_t panel_step, size_t classes, const T* u,
-                              size_t rows, T* gradient);
+                              size_t rows, const Ahead (&ahead)[2], T* gradient);
   // From the gradient by a unit vector to that by the vector: what lies along it drops out.
   void (*project)(T* gradient, const T* unit, double norm, size_t width);
 };

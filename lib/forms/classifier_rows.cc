@@ -9,12 +9,13 @@ namespace {
 
 // Embeddings of a run, and of classes of a block: with the rows of a panel the block stays in the
 // second level cache. A run reads the whole classifier, so it has at least kMinRows rows.
-constexpr size_t kRunBytes = 2 << 20;
+constexpr size_t kRunBytes = 4 << 20;
 constexpr size_t kBlockBytes = 640 << 10;
 constexpr size_t kMinRows = 64;
 // Rows that are longer are packed a part at a time, whenever they are multiplied: a panel of them
 // could be many times as large as the batch.
 constexpr size_t kMaxPackedWidth = 8192;
+constexpr size_t kCacheLine = 64;
 
 template <class T>
 const ClassifierOperations<T>& OperationsOf(const FormCall& call) {
@@ -46,6 +47,14 @@ void Widen(const T* from, size_t n, double* to) {
 }
 
 }  // namespace
+
+Ahead Spread(const void* begin, const void* end, size_t groups) {
+  Ahead ahead;
+  ahead.next = static_cast<const std::byte*>(begin);
+  ahead.end = static_cast<const std::byte*>(end);
+  ahead.lines = CeilDiv(static_cast<size_t>(ahead.end - ahead.next), groups * kCacheLine);
+  return ahead;
+}
 
 size_t ClassesOfBlock(size_t width, size_t number_bytes, size_t most) {
   const size_t fitting = kBlockBytes / (width * number_bytes) / kAheadClasses * kAheadClasses;
@@ -146,10 +155,11 @@ void ClassifierRows<T>::PackRows(const T* factors) {
 template <class T>
 void ClassifierRows<T>::PackPanel(size_t p, size_t first, size_t n, T* to) const {
   const size_t rows = RowsOfPanel(p);
+  const size_t step = Vectors(p) * operations_.lanes;
   const T* const from = u(p * panel_rows_) + first;
-  for (size_t i = 0; i < n; ++i, to += panel_rows_) {
+  for (size_t i = 0; i < n; ++i, to += step) {
     for (size_t row = 0; row < rows; ++row) to[row] = from[row * width() + i];
-    std::fill(to + rows, to + panel_rows_, T(0));
+    std::fill(to + rows, to + step, T(0));
   }
 }
 
@@ -186,6 +196,36 @@ void ClassifierRows<T>::ComputeLogits(size_t p, int64_t first_class, size_t clas
                             loss().unit_embeddings && loss().unit_classifier,
                             bias != nullptr ? bias + first_class : nullptr);
   MaskTargets(p, first_class, classes, logits);
+}
+
+template <class T>
+const std::byte* ClassifierRows<T>::TableRow(int64_t c) const {
+  const TensorView& table = call_.table.view;
+  return table.Run(0, table.elements(), nullptr) +
+         static_cast<size_t>(std::min(c, call_.classes)) * width() * ByteSize(table.dtype());
+}
+
+template <class T>
+void ClassifierRows<T>::LookAhead(size_t p, int64_t first_class, size_t classes,
+                                  Ahead (&ahead)[2]) const {
+  const size_t groups = CeilDiv(classes, kAheadClasses) * CeilDiv(width(), kAheadSteps);
+  if (panels() > 1 && PacksAtOnce()) {
+    const size_t size = panel_rows_ * width();
+    const T* next = panels_.get() + (p + 1 < panels() ? p + 1 : 0) * size;
+    ahead[0] = Spread(next, next + size, groups);
+  }
+  if (!call_.table.view.contiguous()) return;
+  const int64_t next_class = first_class + static_cast<int64_t>(classes);
+  const Ahead block = Spread(TableRow(next_class),
+                             TableRow(next_class + (next_class - first_class)), groups * panels());
+  if (block.lines == 0) return;
+  const size_t panel_bytes = groups * block.lines * kCacheLine;
+  const size_t idle = panels() - CeilDiv(static_cast<size_t>(block.end - block.next), panel_bytes);
+  if (p < idle) return;
+  ahead[1] = block;
+  ahead[1].next += (p - idle) * panel_bytes;
+  if (ahead[1].end - ahead[1].next > static_cast<std::ptrdiff_t>(panel_bytes))
+    ahead[1].end = ahead[1].next + panel_bytes;
 }
 
 template <class T>

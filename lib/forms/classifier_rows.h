@@ -21,9 +21,11 @@ namespace lossd {
 // second level cache with the rows of a panel. At most `most`.
 size_t ClassesOfBlock(size_t width, size_t number_bytes, size_t most);
 
-inline size_t RoundUp(size_t n, size_t multiple) {
-  return (n + multiple - 1) / multiple * multiple;
-}
+inline size_t CeilDiv(size_t n, size_t by) { return (n + by - 1) / by; }
+inline size_t RoundUp(size_t n, size_t multiple) { return CeilDiv(n, multiple) * multiple; }
+
+// The memory from `begin` to `end`, fetched evenly over `groups` times kAheadSteps steps.
+Ahead Spread(const void* begin, const void* end, size_t groups);
 
 template <class T>
 class ClassifierRows : public FormBase<T> {
@@ -49,7 +51,7 @@ class ClassifierRows : public FormBase<T> {
 
   const ClassifierKernels& loss() const { return call_.kernels.classifier; }
   size_t width() const { return static_cast<size_t>(call_.width); }
-  size_t panels() const { return RoundUp(this->n(), panel_rows_) / panel_rows_; }
+  size_t panels() const { return CeilDiv(this->n(), panel_rows_); }
   // The vectors that hold rows of a panel.
   size_t Vectors(size_t p) const { return RowsOfPanel(p) <= operations_.lanes ? 1 : 2; }
   size_t RowsOfPanel(size_t p) const;
@@ -68,6 +70,11 @@ class ClassifierRows : public FormBase<T> {
   void ComputeLogits(size_t p, int64_t first_class, size_t classes, const SegmentedRows<T>& v,
                      const Ahead (&ahead)[2], T* part, T* logits) const;
   size_t PartSize() const;
+  // What comes after a panel and a block of classes: the next panel, from the third level cache,
+  // and along the last panels the next block, from memory.
+  void LookAhead(size_t p, int64_t first_class, size_t classes, Ahead (&ahead)[2]) const;
+  // A row of the classifier as it lies, if that is in one run; that behind the last for any beyond.
+  const std::byte* TableRow(int64_t c) const;
   absl::Status MeasureTarget(size_t row, Target* target) const;
 
   using FormBase<T>::call_;

@@ -53,10 +53,6 @@ struct BroadcastFactor {
   size_t segment_step;
 };
 
-struct NoFetch {
-  void operator()() const {}
-};
-
 // out[row * out_stride + lane] (+)= sum over k < depth of a(row, k) x[k * x_stride + lane], for
 // kRows rows and kVectors vectors of lanes. kAdd: the chain goes on from `out`. `fetch` prefetches
 // what comes next, a little at a time: in one go it would hold up the loads of the product.

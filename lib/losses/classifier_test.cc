@@ -358,10 +358,10 @@ TEST(Classifier, SumsOfClassesCombineToTheSameBits) {
 template <class T>
 void ExpectChains(const ClassifierOperations<T>& operations, size_t vectors) {
   std::mt19937_64 random(4);
-  const size_t rows = operations.panel_rows;
+  const size_t rows = operations.panel_rows, lanes = vectors * operations.lanes;
   for (const size_t classes : {1u, 2u, 3u, 5u, 6u, 11u, 12u, 13u, 18u, 25u}) {
     for (const size_t width : {1u, 2u, 7u, 33u}) {
-      std::vector<T> panel(width * rows), v(classes * (width + 3)), products(classes * rows);
+      std::vector<T> panel(width * lanes), v(classes * (width + 3)), products(classes * rows);
       for (T& x : panel) x = static_cast<T>(Gaussian(&random));
       for (T& x : v) x = static_cast<T>(Gaussian(&random));
       const size_t cut = width / 2;
@@ -371,13 +371,13 @@ void ExpectChains(const ClassifierOperations<T>& operations, size_t vectors) {
       const size_t stride = width + 3;
       operations.multiply(panel.data(), vectors, cut, {v.data(), stride, 2, 2}, classes, false,
                           next, products.data());
-      operations.multiply(panel.data() + cut * rows, vectors, width - cut,
+      operations.multiply(panel.data() + cut * lanes, vectors, width - cut,
                           {v.data() + cut, stride, 5, 5}, classes, true, next, products.data());
       for (size_t c = 0; c < classes; ++c) {
-        for (size_t row = 0; row < vectors * operations.lanes; ++row) {
+        for (size_t row = 0; row < lanes; ++row) {
           T chain = 0;
           for (size_t i = 0; i < width; ++i)
-            chain = std::fma(v[c * (width + 3) + i], panel[i * rows + row], chain);
+            chain = std::fma(v[c * (width + 3) + i], panel[i * lanes + row], chain);
           ASSERT_EQ(products[c * rows + row], chain) << classes << " " << width;
         }
       }
