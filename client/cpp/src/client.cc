@@ -19,12 +19,11 @@ absl::StatusOr<v1::ComputeLossResponse> Client::ComputeLoss(const std::vector<v1
                                                             const ComputeOptions& options) {
   v1::ComputeLossRequest request;
   for (const v1::Loss& loss : losses) *request.add_losses() = loss;
-  for (const auto& [name, tensor] : inputs) ToProto(tensor, &(*request.mutable_inputs())[name]);
   request.set_reduction(options.reduction);
   request.set_non_finite(options.non_finite);
   for (const std::string& name : options.gradients_of) request.add_gradients_of(name);
   if (options.labels.ByteSizeLong() > 0) *request.mutable_labels() = options.labels;
-  return connection_->ComputeLoss(request);
+  return connection_->ComputeLoss(request, inputs);
 }
 
 Evaluation Client::Evaluate(v1::EvaluationSpec spec, EvaluationOptions options) {

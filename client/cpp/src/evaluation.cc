@@ -59,6 +59,7 @@ struct Evaluation::State {
   std::shared_ptr<Connection> connection;
   EvaluationOptions options;
   std::vector<TensorView> constants;  // in the order of spec.constants
+  std::vector<std::byte> scratch;     // a piece of one that is not contiguous; outlives the stream
 
   std::mutex mutex;
   v1::EvaluationSpec spec;           // by mutex
@@ -98,15 +99,19 @@ void Evaluation::State::ReadAnswers(EvaluateStream& from,
 bool Evaluation::State::SendConstants(EvaluateStream& to) {
   for (size_t i = 0; i < constants.size(); ++i) {
     const TensorView& tensor = constants[i];
+    if (!tensor.contiguous()) scratch.resize(kPieceBytes);
     const int64_t step = PieceElements(tensor);
     for (int64_t first = 0; first < tensor.elements(); first += step) {
+      const std::string& name = spec.constants(static_cast<int>(i)).name();
       v1::EvaluateRequest request;
-      v1::Constant* constant = request.mutable_constant();
-      constant->set_name(spec.constants(static_cast<int>(i)).name());
-      constant->set_offset(first);
-      PieceToProto(tensor, first, std::min(step, tensor.elements() - first),
-                   constant->mutable_piece());
-      if (!to.Write(request)) return false;
+      request.mutable_constant()->set_name(name);
+      request.mutable_constant()->set_offset(first);
+      const int64_t count = std::min(step, tensor.elements() - first);
+      const absl::StatusOr<TensorView> piece =
+          TensorView::Create(tensor.dtype(), {count},
+                             {tensor.Run(first, count, scratch.data()),
+                              static_cast<size_t>(count) * ByteSize(tensor.dtype())});
+      if (!to.Write(request, {{name, *piece}})) return false;
     }
   }
   return true;
@@ -119,7 +124,7 @@ absl::Status Evaluation::State::Send(EvaluateStream& to, BatchSource& source) {
     *request.mutable_spec() = spec;
   }
   int64_t sequence = request.spec().next_sequence();
-  if (!to.Write(request) || !SendConstants(to)) return absl::OkStatus();
+  if (!to.Write(request, {}) || !SendConstants(to)) return absl::OkStatus();
   for (;; ++sequence) {
     source.Release(NextSequence());
     absl::StatusOr<std::optional<Batch>> batch = source.Get(sequence);
@@ -130,14 +135,11 @@ absl::Status Evaluation::State::Send(EvaluateStream& to, BatchSource& source) {
     message->set_sequence(sequence);
     message->set_first_sample((*batch)->first_sample);
     for (const int64_t id : (*batch)->sample_ids) message->add_sample_ids(id);
-    for (const auto& [name, tensor] : (*batch)->inputs) {
-      ToProto(tensor, &(*message->mutable_inputs())[name]);
-    }
-    if (!to.Write(request)) return absl::OkStatus();
+    if (!to.Write(request, (*batch)->inputs)) return absl::OkStatus();
   }
   request.Clear();
   request.mutable_finish();
-  if (to.Write(request)) to.WritesDone();
+  if (to.Write(request, {})) to.WritesDone();
   return absl::OkStatus();
 }
 

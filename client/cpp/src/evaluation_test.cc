@@ -34,7 +34,7 @@ class FakeStream : public EvaluateStream {
  public:
   explicit FakeStream(FakeServer* server) : server_(server) { ++server->streams; }
 
-  bool Write(const v1::EvaluateRequest& step) override {
+  bool Write(const v1::EvaluateRequest& step, const Inputs& tensors) override {
     const std::lock_guard lock(mutex_);
     if (ended_) return false;
     if (server_->breaks.contains(server_->steps++)) return End(server_->broken);
@@ -46,12 +46,13 @@ class FakeStream : public EvaluateStream {
       server_->resumed += step.spec().has_resume_from();
     } else if (step.has_constant()) {
       if (batch_) server_->trouble = "a constant after a batch";
-      if (step.constant().piece().data().size() > (1u << 20)) server_->trouble = "a large piece";
-      constant_ += step.constant().piece().data();
+      const TensorView& piece = tensors.at(step.constant().name());
+      if (piece.byte_size() > (1u << 20)) server_->trouble = "a large piece";
+      constant_.append(reinterpret_cast<const char*>(piece.Run(0, 0, nullptr)), piece.byte_size());
     } else if (step.has_batch()) {
       if (!batch_) server_->constants.push_back(constant_);
       batch_ = true;
-      Count(step.batch());
+      Count(step.batch(), tensors);
     } else {
       v1::EvaluateResponse response;
       response.mutable_result()->mutable_state()->set_value(counted_);
@@ -76,11 +77,11 @@ class FakeStream : public EvaluateStream {
   absl::Status Finish() override { return status_; }
 
  private:
-  void Count(const v1::Batch& batch) {
+  void Count(const v1::Batch& batch, const Inputs& inputs) {
     if (!batch.has_sequence() || batch.sequence() != next_) server_->trouble = "a wrong sequence";
     ++next_;
     float sample = 0;
-    std::memcpy(&sample, batch.inputs().at("predictions").data().data(), sizeof(sample));
+    std::memcpy(&sample, inputs.at("predictions").Run(0, 1, nullptr), sizeof(sample));
     counted_ += std::to_string(static_cast<int>(sample)) + " ";
     if (next_ % server_->checkpoint_every != 0) return;
     v1::EvaluateResponse response;

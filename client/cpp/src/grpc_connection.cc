@@ -1,44 +1,20 @@
 #include "grpc_connection.h"
 
-#include <chrono>
 #include <fstream>
 #include <iterator>
-#include <mutex>
 #include <string>
 #include <utility>
 
+#include "grpc_status.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "health_check.h"
+#include "lent_calls.h"
 #include "lib/base/status.h"
-#include "lib/wire/status_proto.h"
 #include "retry.h"
 
 namespace lossd {
 namespace {
-
-void SetDeadline(grpc::ClientContext* context, absl::Time deadline) {
-  if (deadline < absl::InfiniteFuture()) context->set_deadline(absl::ToChronoTime(deadline));
-}
-
-class GrpcStream : public EvaluateStream {
- public:
-  GrpcStream(v1::LossService::StubInterface* stub, absl::Time deadline) {
-    SetDeadline(&context_, deadline);
-    stream_ = stub->Evaluate(&context_);
-  }
-
-  bool Write(const v1::EvaluateRequest& step) override { return stream_->Write(step); }
-  void WritesDone() override { stream_->WritesDone(); }
-  bool Read(v1::EvaluateResponse* response) override { return stream_->Read(response); }
-  void Cancel() override { context_.TryCancel(); }
-  absl::Status Finish() override { return FromGrpc(stream_->Finish()); }
-
- private:
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReaderWriterInterface<v1::EvaluateRequest, v1::EvaluateResponse>>
-      stream_;
-};
 
 class GrpcConnection : public Connection {
  public:
@@ -48,9 +24,14 @@ class GrpcConnection : public Connection {
 
   const ClientOptions& options() const override { return options_; }
 
-  absl::StatusOr<v1::ComputeLossResponse> ComputeLoss(
-      const v1::ComputeLossRequest& request) override {
-    return Call<v1::ComputeLossResponse>(&v1::LossService::StubInterface::ComputeLoss, request);
+  absl::StatusOr<v1::ComputeLossResponse> ComputeLoss(const v1::ComputeLossRequest& request,
+                                                      const Inputs& inputs) override {
+    v1::ComputeLossResponse response;
+    absl::Status status = CallWithRetry(options_, [&](absl::Time deadline) {
+      return lossd::ComputeLoss(channel_, deadline, request, inputs, &response);
+    });
+    if (!status.ok()) return status;
+    return response;
   }
   absl::StatusOr<v1::MergeEvaluationsResponse> MergeEvaluations(
       const v1::MergeEvaluationsRequest& request) override {
@@ -70,7 +51,7 @@ class GrpcConnection : public Connection {
   }
 
   std::unique_ptr<EvaluateStream> Evaluate(absl::Time deadline) override {
-    return std::make_unique<GrpcStream>(stub_.get(), deadline);
+    return StartEvaluate(channel_, deadline);
   }
 
  private:
@@ -130,13 +111,6 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(
 
 }  // namespace
 
-absl::Status FromGrpc(const grpc::Status& status) {
-  if (status.ok()) return absl::OkStatus();
-  // gRPC and Abseil number the codes alike.
-  return StatusFromDetails(static_cast<absl::StatusCode>(status.error_code()),
-                           status.error_message(), status.error_details());
-}
-
 std::shared_ptr<Connection> MakeGrpcConnection(
     ClientOptions options, std::shared_ptr<grpc::Channel> channel,
     std::unique_ptr<v1::LossService::StubInterface> stub) {
@@ -157,6 +131,11 @@ absl::StatusOr<std::shared_ptr<Connection>> MakeGrpcConnection(ClientOptions opt
   // How long one attempt to connect may take, whatever its name says: a second was too short for a
   // handshake with a server whose machine is overloaded.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10000);
+  // gRPC's own retries would hold a message until the server answers; the policy's take its place.
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  // Where the server's machine is gone, lent memory comes back after this, and calls end.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   if (!options.credentials.server_name.empty()) {
     arguments.SetSslTargetNameOverride(options.credentials.server_name);
   }

@@ -10,10 +10,8 @@
 
 namespace lossd {
 
-// The status of a call, its details read.
-absl::Status FromGrpc(const grpc::Status& status);
-
-// `channel` carries the health check, `stub` everything else: tests put in the generated mock.
+// `channel` carries the health check and what takes tensors, `stub` everything else: tests put in
+// the generated mock.
 std::shared_ptr<Connection> MakeGrpcConnection(
     ClientOptions options, std::shared_ptr<grpc::Channel> channel,
     std::unique_ptr<v1::LossService::StubInterface> stub);

@@ -41,26 +41,25 @@ class GrpcConnectionTest : public testing::Test {
 };
 
 TEST_F(GrpcConnectionTest, RetriesUnavailableAndHonoursRetryInfo) {
-  v1::ComputeLossResponse response;
-  response.add_results()->set_value(0.5);
-  EXPECT_CALL(*stub_, ComputeLoss)
+  v1::ListLossesResponse response;
+  response.add_losses()->set_name("mse");
+  EXPECT_CALL(*stub_, ListLosses)
       .WillOnce(Return(ToGrpc(Unavailable("INFLIGHT_BYTES", "busy", absl::Seconds(3)))))
       .WillOnce(DoAll(SetArgPointee<2>(response), Return(grpc::Status::OK)));
-  const auto answer = Client(connection_).ComputeLoss({v1::Loss()}, {});
+  const auto answer = Client(connection_).ListLosses();
   ASSERT_TRUE(answer.ok()) << answer.status();
-  EXPECT_EQ(answer->results(0).value(), 0.5);
+  EXPECT_EQ(answer->losses(0).name(), "mse");
   EXPECT_EQ(waits_, std::vector<absl::Duration>({absl::Seconds(3)}));
 }
 
 TEST_F(GrpcConnectionTest, GivesTheDetailOfAnError) {
-  EXPECT_CALL(*stub_, ComputeLoss)
-      .WillOnce(
-          Return(ToGrpc(InvalidArgument("LABEL_OUT_OF_RANGE", "inputs[\"labels\"]", "label 10"))));
-  const absl::Status status = Client(connection_).ComputeLoss({v1::Loss()}, {}).status();
+  EXPECT_CALL(*stub_, MergeEvaluations)
+      .WillOnce(Return(ToGrpc(InvalidArgument("FINGERPRINT_MISMATCH", "states[1]", "no"))));
+  const absl::Status status = Client(connection_).MergeEvaluations({}).status();
   EXPECT_TRUE(absl::IsInvalidArgument(status));
-  EXPECT_EQ(status.message(), "label 10");
-  EXPECT_EQ(DetailOf(status).reason, "LABEL_OUT_OF_RANGE");
-  EXPECT_EQ(DetailOf(status).field, "inputs[\"labels\"]");
+  EXPECT_EQ(status.message(), "no");
+  EXPECT_EQ(DetailOf(status).reason, "FINGERPRINT_MISMATCH");
+  EXPECT_EQ(DetailOf(status).field, "states[1]");
   EXPECT_TRUE(waits_.empty());
 }
 
@@ -111,16 +110,16 @@ TEST(Client, SendsWhatItIsGiven) {
   auto connection = std::make_shared<testing::StrictMock<MockConnection>>();
   const std::vector<float> predictions = {1, 2};
   const std::vector<int64_t> targets = {1, 3};
-  EXPECT_CALL(*connection, ComputeLoss).WillOnce([&](const v1::ComputeLossRequest& request) {
-    EXPECT_EQ(request.losses_size(), 1);
-    EXPECT_EQ(request.reduction(), v1::REDUCTION_SUM);
-    EXPECT_EQ(request.inputs().at("predictions").dtype(), v1::DATA_TYPE_FLOAT32);
-    EXPECT_EQ(request.inputs().at("predictions").shape(0), 2);
-    EXPECT_EQ(request.inputs().at("predictions").data().size(), 8u);
-    EXPECT_EQ(request.inputs().at("targets").dtype(), v1::DATA_TYPE_INT64);
-    EXPECT_FALSE(request.has_labels());
-    return v1::ComputeLossResponse();
-  });
+  EXPECT_CALL(*connection, ComputeLoss)
+      .WillOnce([&](const v1::ComputeLossRequest& request, const Inputs& inputs) {
+        EXPECT_EQ(request.losses_size(), 1);
+        EXPECT_EQ(request.reduction(), v1::REDUCTION_SUM);
+        EXPECT_EQ(inputs.at("predictions").dtype(), DataType::kFloat32);
+        EXPECT_EQ(inputs.at("predictions").shape(), Shape({2}));
+        EXPECT_EQ(inputs.at("targets").dtype(), DataType::kInt64);
+        EXPECT_FALSE(request.has_labels());
+        return v1::ComputeLossResponse();
+      });
   Client client(connection);
   ComputeOptions options;
   options.reduction = v1::REDUCTION_SUM;

@@ -6,7 +6,7 @@
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "google/protobuf/wire_format_lite.h"
-#include "grpc_connection.h"
+#include "grpc_status.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/support/byte_buffer.h"
@@ -53,7 +53,7 @@ absl::StatusOr<HealthStatus> CheckHealth(const std::shared_ptr<grpc::Channel>& c
                                          const std::string& service, absl::Time deadline) {
   grpc::GenericStub stub(channel);
   grpc::ClientContext context;
-  if (deadline < absl::InfiniteFuture()) context.set_deadline(absl::ToChronoTime(deadline));
+  SetDeadline(&context, deadline);
   const grpc::ByteBuffer request = EncodeRequest(service);
   grpc::ByteBuffer response;
   std::promise<grpc::Status> done;

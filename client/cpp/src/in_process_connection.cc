@@ -42,16 +42,26 @@ absl::Status RunUntil(absl::Time deadline, CancellationToken* token, Start start
   return absl::DeadlineExceededError("the deadline expired");
 }
 
+void AddInputs(const Inputs& inputs, google::protobuf::Map<std::string, v1::Tensor>* message) {
+  for (const auto& [name, tensor] : inputs) ToProto(tensor, &(*message)[name]);
+}
+
 class InProcessStream : public EvaluateStream {
  public:
   InProcessStream(LossEngine* engine, absl::Time deadline)
       : session_(engine->Evaluate()), deadline_(deadline) {}
 
-  bool Write(const v1::EvaluateRequest& step) override {
+  bool Write(const v1::EvaluateRequest& step, const Inputs& tensors) override {
+    v1::EvaluateRequest whole = step;
+    if (whole.has_constant() && !tensors.empty()) {
+      ToProto(tensors.begin()->second, whole.mutable_constant()->mutable_piece());
+    } else if (whole.has_batch()) {
+      AddInputs(tensors, whole.mutable_batch()->mutable_inputs());
+    }
     if (token_.cancelled()) return End(absl::CancelledError("the evaluation was cancelled"));
     if (absl::Now() >= deadline_) return End(absl::DeadlineExceededError("the deadline expired"));
     absl::Status status = RunUntil(deadline_, &token_, [&](CancellationToken* token, auto done) {
-      session_->Step(step, token, std::move(done));
+      session_->Step(whole, token, std::move(done));
     });
     if (!status.ok()) {
       // The checkpoint of what came before; where even that cannot be made, the first error says
@@ -135,13 +145,15 @@ class InProcessConnection : public Connection {
 
   const ClientOptions& options() const override { return options_; }
 
-  absl::StatusOr<v1::ComputeLossResponse> ComputeLoss(
-      const v1::ComputeLossRequest& request) override {
+  absl::StatusOr<v1::ComputeLossResponse> ComputeLoss(const v1::ComputeLossRequest& request,
+                                                      const Inputs& inputs) override {
+    v1::ComputeLossRequest whole = request;
+    AddInputs(inputs, whole.mutable_inputs());
     v1::ComputeLossResponse response;
     CancellationToken token;
     absl::Status status = RunUntil(
         absl::Now() + options_.deadline, &token, [&](CancellationToken* cancelled, auto done) {
-          engine_->ComputeLoss(request, &response, cancelled, std::move(done));
+          engine_->ComputeLoss(whole, &response, cancelled, std::move(done));
         });
     if (!status.ok()) return status;
     return response;

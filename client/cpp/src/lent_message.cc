@@ -1,6 +1,5 @@
 #include "lent_message.h"
 
-#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -116,7 +115,7 @@ void Loan::GiveBack(void* loan) {
   auto* self = static_cast<Loan*>(loan);
   // Within the lock: the waiting thread takes all of this away as soon as it sees the zero.
   const std::lock_guard lock(self->mutex_);
-  if (--self->lent_ == 0) self->returned_.notify_all();
+  if (--self->lent_ == 0) self->changed_.notify_all();
 }
 
 grpc::Slice Loan::Lend(std::span<const std::byte> bytes) {
@@ -128,14 +127,21 @@ grpc::Slice Loan::Lend(std::span<const std::byte> bytes) {
   return grpc::Slice(const_cast<std::byte*>(bytes.data()), bytes.size(), &Loan::GiveBack, this);
 }
 
-bool Loan::WaitReturned(absl::Duration timeout) {
+Loan::~Loan() {
   std::unique_lock lock(mutex_);
-  const auto all = [this] { return lent_ == 0; };
-  if (timeout == absl::InfiniteDuration()) {
-    returned_.wait(lock, all);
-    return true;
-  }
-  return returned_.wait_for(lock, absl::ToChronoNanoseconds(timeout), all);
+  changed_.wait(lock, [this] { return lent_ == 0; });
+}
+
+bool Loan::WaitReturned() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return lent_ == 0 || interrupted_; });
+  return lent_ == 0;
+}
+
+void Loan::Interrupt() {
+  const std::lock_guard lock(mutex_);
+  interrupted_ = true;
+  changed_.notify_all();
 }
 
 absl::StatusOr<grpc::ByteBuffer> LendMessage(const v1::ComputeLossRequest& request,

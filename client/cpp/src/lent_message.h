@@ -2,8 +2,9 @@
 // slices of its own, the elements of large tensors in slices over the caller's memory.
 //
 // Thread-safety: a Loan belongs to one call; gRPC gives slices back from its own threads.
-// Ownership: the caller's memory outlives the Loan, whose destructor waits until gRPC, which may
-// keep slices past the end of a call (a write under way when the deadline came), has let go of all.
+// Ownership: the caller's memory outlives the Loan, whose destructor waits until gRPC has let go of
+// all slices. A call keeps what it did not send until its ClientContext is gone, and the transport
+// what it is just writing: destroy message and context first.
 #ifndef LOSSD_CLIENT_CPP_SRC_LENT_MESSAGE_H_
 #define LOSSD_CLIENT_CPP_SRC_LENT_MESSAGE_H_
 
@@ -13,7 +14,6 @@
 #include <span>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/slice.h"
 #include "lossd/tensors.h"
@@ -27,18 +27,21 @@ class Loan {
   Loan() = default;
   Loan(const Loan&) = delete;
   Loan& operator=(const Loan&) = delete;
-  ~Loan() { WaitReturned(absl::InfiniteDuration()); }
+  ~Loan();
 
   grpc::Slice Lend(std::span<const std::byte> bytes);
-  // Blocks until every slice is back. False: some are not after that time.
-  bool WaitReturned(absl::Duration timeout);
+  // Blocks until every slice is back. False: some are not, and the wait was interrupted.
+  bool WaitReturned();
+  // From now on nobody is to wait but the destructor: the call has ended, and keeps the rest.
+  void Interrupt();
 
  private:
   static void GiveBack(void* loan);
 
   std::mutex mutex_;
-  std::condition_variable returned_;
-  int lent_ = 0;  // by mutex
+  std::condition_variable changed_;
+  int lent_ = 0;              // by mutex
+  bool interrupted_ = false;  // by mutex
 };
 
 // `request` with `inputs` added to its own. INVALID_ARGUMENT (MESSAGE_SIZE) over the 2 GiB of a

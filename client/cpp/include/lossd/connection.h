@@ -1,8 +1,13 @@
 // What a Client talks through: a server over gRPC, the engine in this process, or a mock.
 //
+// Tensors travel beside their message, as views: a connection sends them from where they lie.
+//
 // Thread-safety: a Connection is thread-safe. Of an EvaluateStream one thread may write while
 // another one reads; Cancel may be called at any time. Ownership: clients and evaluations share the
-// connection; a stream lives no longer than its connection.
+// connection; a stream lives no longer than its connection. The memory of tensors is in use until
+// ComputeLoss, or a Write that says true, returns; after a Write that says false until its stream
+// is destroyed. Both wait for bytes that the socket is just taking, which a peer that reads nothing
+// holds up beyond a deadline (over TCP by some 20 seconds).
 #ifndef LOSSD_CONNECTION_H_
 #define LOSSD_CONNECTION_H_
 
@@ -13,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "lossd/options.h"
+#include "lossd/tensors.h"
 #include "lossd/v1/loss_service.pb.h"
 
 namespace lossd {
@@ -31,8 +37,10 @@ class EvaluateStream {
  public:
   virtual ~EvaluateStream() = default;
 
-  // Blocks until the step is taken up. False: the stream is over; Finish says why.
-  virtual bool Write(const v1::EvaluateRequest& step) = 0;
+  // Blocks until the step is taken up. False: the stream is over; Finish says why. `tensors` belong
+  // to the step: the inputs of a batch; of a constant its piece, under the constant's name. Another
+  // thread reads meanwhile: that is how a writer learns of the end.
+  virtual bool Write(const v1::EvaluateRequest& step, const Inputs& tensors) = 0;
   // No further step follows.
   virtual void WritesDone() = 0;
   // Blocks until an answer is there. False: none will come.
@@ -50,8 +58,9 @@ class Connection {
 
   virtual const ClientOptions& options() const = 0;
 
-  virtual absl::StatusOr<v1::ComputeLossResponse> ComputeLoss(
-      const v1::ComputeLossRequest& request) = 0;
+  // `inputs` are those of the request.
+  virtual absl::StatusOr<v1::ComputeLossResponse> ComputeLoss(const v1::ComputeLossRequest& request,
+                                                              const Inputs& inputs) = 0;
   virtual absl::StatusOr<v1::MergeEvaluationsResponse> MergeEvaluations(
       const v1::MergeEvaluationsRequest& request) = 0;
   virtual absl::StatusOr<v1::ListLossesResponse> ListLosses(

@@ -8,8 +8,7 @@
 //
 // Thread-safety: one thread calls Run; Cancel may come from another. Ownership: shares the
 // connection; the memory of constants, and the source, belong to the caller and live until Run has
-// returned. Memory: one batch, one piece of a constant, the checkpoint, and what gRPC holds of a
-// stream (6 to 7 MiB).
+// returned. Memory: the checkpoint. Batches and constants are sent from where they lie.
 #ifndef LOSSD_EVALUATION_H_
 #define LOSSD_EVALUATION_H_
 

@@ -1,4 +1,4 @@
-// TensorViews of the caller's memory, and their way into messages.
+// TensorViews of the caller's memory.
 //
 // A view owns nothing: the memory outlives the call it is given to. Everything here is thread-safe.
 #ifndef LOSSD_TENSORS_H_
@@ -53,8 +53,6 @@ absl::StatusOr<TensorView> ViewOf(const Container& elements, const Shape& shape)
 
 // Copies the tensor into a message.
 void ToProto(const TensorView& tensor, v1::Tensor* message);
-// Copies `count` elements from element `first` into a message of shape [count].
-void PieceToProto(const TensorView& tensor, int64_t first, int64_t count, v1::Tensor* message);
 
 }  // namespace lossd
 

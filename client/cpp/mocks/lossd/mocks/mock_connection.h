@@ -19,7 +19,7 @@ namespace lossd {
 
 class MockEvaluateStream : public EvaluateStream {
  public:
-  MOCK_METHOD(bool, Write, (const v1::EvaluateRequest&), (override));
+  MOCK_METHOD(bool, Write, (const v1::EvaluateRequest&, const Inputs&), (override));
   MOCK_METHOD(void, WritesDone, (), (override));
   MOCK_METHOD(bool, Read, (v1::EvaluateResponse*), (override));
   MOCK_METHOD(void, Cancel, (), (override));
@@ -29,8 +29,8 @@ class MockEvaluateStream : public EvaluateStream {
 class MockConnection : public Connection {
  public:
   MOCK_METHOD(const ClientOptions&, options, (), (const, override));
-  MOCK_METHOD(absl::StatusOr<v1::ComputeLossResponse>, ComputeLoss, (const v1::ComputeLossRequest&),
-              (override));
+  MOCK_METHOD(absl::StatusOr<v1::ComputeLossResponse>, ComputeLoss,
+              (const v1::ComputeLossRequest&, const Inputs&), (override));
   MOCK_METHOD(absl::StatusOr<v1::MergeEvaluationsResponse>, MergeEvaluations,
               (const v1::MergeEvaluationsRequest&), (override));
   MOCK_METHOD(absl::StatusOr<v1::ListLossesResponse>, ListLosses, (const v1::ListLossesRequest&),
