@@ -28,7 +28,7 @@ packages[test]='
   clang clang-format libclang-rt-14-dev
   python3 python3-venv python3-numpy python3-grpcio python3-protobuf python3-mpmath
   python3-torch python3-torchvision
-  prometheus openssl ca-certificates
+  prometheus openssl ca-certificates valgrind
 '
 
 packages[arm]='

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every test of lossd: installs what they need, builds the release preset, runs them, prints what passed and failed.
 #
-#   tests/run.sh              unit, end-to-end, fault and fuzz tests, the contract's lint, the demo
+#   tests/run.sh              unit, end-to-end, fault and fuzz tests, the contract's lint, the demo, the instruction guard
 #   tests/run.sh --sanitize   unit and service tests under ASan+UBSan and under TSan
 #   tests/run.sh --arm        the golden bits on aarch64: lib/ cross-built, run under qemu-user
 #
@@ -91,6 +91,7 @@ everything() {
     if compgen -G "tests/$folder/test_*.py" > /dev/null; then python_tests "$folder"; fi
   done
   check demo deploy/demo.sh
+  check 'instruction guard' tests/bench/guard/guard.py
   # clang's build also shows that the bits are not those of one compiler.
   check 'build fuzz' build fuzz fuzzers golden_bits
   check 'golden bits clang' build/fuzz/bin/golden_bits tests/golden/bits.txt

@@ -22,7 +22,7 @@
 #include <vector>
 
 #include "lib/base/cpu_target.h"
-#include "tests/bench/work.h"
+#include "tests/bench/rows.h"
 
 namespace {
 

@@ -1,5 +1,5 @@
 // Boxes and masks.
-#include "tests/bench/work.h"
+#include "tests/bench/rows.h"
 
 namespace lossd::bench {
 namespace {

@@ -1,6 +1,6 @@
 // Works that live in the caches: what the arithmetic costs where memory does not count. The call
 // runs on the caller's thread.
-#include "tests/bench/work.h"
+#include "tests/bench/rows.h"
 
 namespace lossd::bench {
 namespace {

@@ -1,5 +1,5 @@
 // Losses of rows of logits: many classes, a language model's vocabulary, few classes.
-#include "tests/bench/work.h"
+#include "tests/bench/rows.h"
 
 namespace lossd::bench {
 namespace {

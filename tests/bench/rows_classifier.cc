@@ -1,6 +1,6 @@
 // Losses of a classifier: face recognition, and a language model's head. Bound by the matrix
 // product; GFLOPs counts that product alone.
-#include "tests/bench/work.h"
+#include "tests/bench/rows.h"
 
 namespace lossd::bench {
 namespace {

@@ -1,5 +1,5 @@
 // Element-wise losses of 64 million elements: far beyond every cache.
-#include "tests/bench/work.h"
+#include "tests/bench/rows.h"
 
 namespace lossd::bench {
 namespace {

@@ -1,5 +1,5 @@
 // Gradients of the mean, with the mean beside: input is read and as much is written.
-#include "tests/bench/work.h"
+#include "tests/bench/rows.h"
 
 namespace lossd::bench {
 

@@ -1,5 +1,5 @@
 // Losses of embeddings.
-#include "tests/bench/work.h"
+#include "tests/bench/rows.h"
 
 namespace lossd::bench {
 namespace {

@@ -1,5 +1,5 @@
 // Several losses over one upload: of_dearest is their time in that of the dearest of them alone.
-#include "tests/bench/work.h"
+#include "tests/bench/rows.h"
 
 namespace lossd::bench {
 

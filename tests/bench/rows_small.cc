@@ -1,6 +1,5 @@
 // Calls so small that what surrounds the arithmetic counts. Time is of one call.
-#include "lib/backends/cpu/compute.h"
-#include "tests/bench/work.h"
+#include "tests/bench/rows.h"
 
 namespace lossd::bench {
 namespace {

@@ -1,6 +1,6 @@
 // The exact sums themselves.
 #include "lib/accumulate/block_sum.h"
-#include "tests/bench/work.h"
+#include "tests/bench/rows.h"
 
 namespace lossd::bench {
 namespace {

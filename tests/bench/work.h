@@ -1,22 +1,19 @@
-// The rows of lossd_bench: what they compute, and how they are measured. One file a group registers
-// its rows.
+// What lossd_bench and the regression guard compute: losses of the catalogue over tensors made for
+// it, by way of the library as the service goes.
 //
-// A row alternates between its work and plain passes over the memory that the work has to read and
-// write, and reports the medians: the speed of a shared machine drifts, and so hits both alike.
-//
-// Thread-safety: for one caller.
+// Thread-safety: for one caller at a time. Ownership: a BoundWork owns the memory of its gradients
+// and views the tensors of its Dataset, which outlives it.
 #ifndef LOSSD_TESTS_BENCH_WORK_H_
 #define LOSSD_TESTS_BENCH_WORK_H_
 
-#include <benchmark/benchmark.h>
-
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "lib/backends/cpu/compute.h"
 #include "tests/bench/dataset.h"
-#include "tests/bench/memory_limit.h"
 
 namespace lossd::bench {
 
@@ -38,45 +35,36 @@ struct Work {
   std::vector<std::string> gradients = {};
   // Counted in the row as GFLOPs; 0: not.
   double operations = 0;
-  // At least so many alternations, however long they take.
+  // At least so many samples, however long they take.
   int samples = 5;
 };
 
-// Registers the work once with one thread and once with all of the machine.
-void Register(const Work& work);
-// On one thread: works of the caches.
-void RegisterOnOneThread(const Work& work);
+// The losses of a work, bound to its tensors, and where their gradients go.
+class BoundWork {
+ public:
+  BoundWork(const Work& work, const Dataset& data);
 
-// Seconds that a row is measured for. Set before rows run.
-void SetSecondsPerRow(double seconds);
+  size_t losses() const { return tasks_.size(); }
+  // Computes all losses, or one of them, to the end. Returns the sum of the means.
+  double Compute(ThreadPool* pool) const { return Compute(pool, tasks_); }
+  double ComputeOne(size_t loss, ThreadPool* pool) const { return Compute(pool, {tasks_[loss]}); }
 
-// Runs the functions in turn, for the seconds of a row and at least `samples` times, short ones
-// repeated; returns the median seconds of each.
-std::vector<double> Medians(const std::vector<std::function<void()>>& functions, int samples = 5);
+  // Bytes of all gradients.
+  size_t written() const { return written_; }
+  // As long as the tensor that it is the gradient of, and on a cache line. Null: there is none.
+  std::byte* largest_output() const { return largest_output_; }
 
-// The memory that a row is held against, and the bytes that its work reads and writes.
-struct Memory {
-  Streams streams;
-  ThreadPool* pool = nullptr;  // as for PassOver
-  size_t bytes = 0;
+ private:
+  static double Compute(ThreadPool* pool, std::vector<ComputeTask> tasks);
+
+  std::vector<ComputeTask> tasks_;
+  std::vector<std::unique_ptr<std::byte[]>> memory_;
+  size_t written_ = 0;
+  std::byte* largest_output_ = nullptr;
 };
 
-// Medians of the functions, alternating with passes over the memory; sets the time of the row and
-// the columns GBps, limit and ratio by the first one.
-std::vector<double> MeasureAgainstMemory(benchmark::State* state,
-                                         std::vector<std::function<void()>> functions,
-                                         const Memory& memory, int samples = 5);
-
-void RegisterElementRows();
-void RegisterClassRows();
-void RegisterPairRows();
-void RegisterBoxRows();
-void RegisterClassifierRows();
-void RegisterGradientRows();
-void RegisterSeveralRows();
-void RegisterSmallRows();
-void RegisterSumRows();
-void RegisterCacheRows();
+// Ends the program.
+[[noreturn]] void Fail(const std::string& what);
 
 }  // namespace lossd::bench
 
