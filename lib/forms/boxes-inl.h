@@ -1,17 +1,20 @@
-// Pairs of boxes in lanes: loops over boxes of four numbers, and the geometry that every box loss
-// starts from.
+// Loops over pairs of boxes of four numbers, a pair a lane.
 //
-// A formula is a struct of two functions, on vectors of f64 (tag D), a pair of boxes a lane:
+// A formula is a struct of two functions, on vectors of tag D, a pair of boxes a lane:
 //
 //   struct Iou {
 //     template <class D, class V> static V Item(D d, const BoxPair<V>& pair);
+//     // Optional: the pairs that Item may take in f32, beyond what FitsF32 asks.
+//     template <class D, class V> static auto FitsF32(D d, const BoxPair<V>& pair);
 //     // d item / d of what BoxPartials names; what stays untouched is 0.
 //     template <class D, class V> static void Partials(D d, const BoxPair<V>& pair,
 //                                                      BoxPartials<V>* partials);
 //   };
 //
-// f32 is widened, computed in f64 and rounded once: areas neither overflow nor underflow there, and
-// corners of boxes given by center and size keep their digits far from the origin. Boxes of f64
+// Items of f32 are computed in f32: every length is a difference of coordinates, or off by
+// roundings of the lengths, so no digits are lost far from the origin, and sums are of one sign. A
+// pair whose areas could leave the range of f32, or that is not finite, is computed in f64 and
+// rounded once: which it is hangs on the pair alone. Gradients are computed in f64. Boxes of f64
 // whose coordinates would overflow when squared, or vanish, are scaled by a power of two first.
 //
 // Thread-safety: pure functions. Ownership: none.
@@ -27,183 +30,13 @@
 
 #include "hwy/highway.h"
 #include "lib/forms/box_format.h"
+#include "lib/forms/box_pair-inl.h"
 #include "lib/forms/kernels.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
-
-// x where it is above 0, else (and for NaN) 0.
-template <class D, class V>
-HWY_INLINE V Positive(D d, V x) {
-  return hn::IfThenElseZero(hn::Gt(x, hn::Zero(d)), x);
-}
-template <class V>
-HWY_INLINE V Smaller(V a, V b) {
-  return hn::IfThenElse(hn::Lt(a, b), a, b);
-}
-template <class V>
-HWY_INLINE V Larger(V a, V b) {
-  return hn::IfThenElse(hn::Gt(a, b), a, b);
-}
-
-// Four numbers a box.
-template <class V>
-struct BoxNumbers {
-  V n[4];
-};
-
-// The prediction's and the target's extent along one axis. Each member is off by a rounding or two
-// of itself or of the hull, never of the coordinates.
-template <class V>
-struct BoxAxis {
-  V prediction, target;  // sizes, at least 0
-  V low, high;           // from the target's lower edge to the prediction's; likewise the upper
-  V center;              // from the target's center to the prediction's
-  V overlap;             // size of the intersection; 0 or below: they are apart, or touch
-  V hull;                // size of what encloses both
-
-  // The part of each size outside of the other box, where they overlap.
-  template <class D>
-  HWY_INLINE V PredictionOutside(D d) const {
-    return hn::Add(Positive(d, hn::Neg(low)), Positive(d, high));
-  }
-  template <class D>
-  HWY_INLINE V TargetOutside(D d) const {
-    return hn::Add(Positive(d, low), Positive(d, hn::Neg(high)));
-  }
-};
-
-// From the lower edge of the one to the upper edge of the other: what decides the overlap.
-template <class V>
-HWY_INLINE BoxAxis<V> WithEnds(V prediction, V target, V low, V high, V center, V to_target_end,
-                               V to_prediction_end) {
-  return {prediction,
-          target,
-          low,
-          high,
-          center,
-          Smaller(Smaller(prediction, target), Smaller(to_target_end, to_prediction_end)),
-          Larger(Larger(prediction, target), Larger(to_target_end, to_prediction_end))};
-}
-
-// Axis `axis` (0 or 1) of a pair of boxes. `format` is the same for all, so the branch costs
-// nothing. (Structs of vectors are made whole: a default constructor has no target's attributes.)
-template <class D, class V>
-HWY_INLINE BoxAxis<V> AxisOf(D d, BoxFormat format, const BoxNumbers<V>& p, const BoxNumbers<V>& t,
-                             int axis) {
-  const V half = hn::Set(d, 0.5);
-  const V given = hn::Sub(p.n[axis], t.n[axis]);
-  if (format == BoxFormat::kXyxy) {
-    const V high = hn::Sub(p.n[axis + 2], t.n[axis + 2]);
-    return WithEnds<V>(hn::Sub(p.n[axis + 2], p.n[axis]), hn::Sub(t.n[axis + 2], t.n[axis]), given,
-                       high, hn::Mul(hn::Add(given, high), half), hn::Sub(t.n[axis + 2], p.n[axis]),
-                       hn::Sub(p.n[axis + 2], t.n[axis]));
-  }
-  const V prediction = p.n[axis + 2], target = t.n[axis + 2];
-  const V growth = hn::Sub(prediction, target);
-  if (format == BoxFormat::kXywh) {
-    return WithEnds<V>(prediction, target, given, hn::Add(given, growth),
-                       hn::MulAdd(growth, half, given), hn::Sub(target, given),
-                       hn::Add(prediction, given));
-  }
-  const V low = hn::NegMulAdd(growth, half, given);
-  return WithEnds<V>(prediction, target, low, hn::MulAdd(growth, half, given), given,
-                     hn::Sub(target, low), hn::Add(prediction, low));
-}
-
-// A pair of boxes. The sums are of terms of one sign, so small losses keep their digits.
-template <class V>
-struct BoxPair {
-  BoxAxis<V> x, y;
-  hn::Mask<hn::DFromV<V>> meets;  // the intersection has an area
-  V intersection;
-  V outside;  // area of the union without the intersection
-  V area_union;
-  V eps;       // of areas and squares: scaled with the boxes
-  V pure_eps;  // of ratios
-};
-
-template <class D, class V>
-HWY_INLINE BoxPair<V> PairOf(D d, BoxFormat format, const BoxNumbers<V>& p, const BoxNumbers<V>& t,
-                             V eps, V pure_eps) {
-  const BoxAxis<V> x = AxisOf(d, format, p, t, 0);
-  const BoxAxis<V> y = AxisOf(d, format, p, t, 1);
-  const V zero = hn::Zero(d);
-  const auto meets = hn::And(hn::Gt(x.overlap, zero), hn::Gt(y.overlap, zero));
-  const V intersection = hn::IfThenElseZero(meets, hn::Mul(x.overlap, y.overlap));
-  // Of each box a strip beside the intersection, as high as the box, and one above or below it.
-  const V prediction =
-      hn::MulAdd(x.PredictionOutside(d), y.prediction, hn::Mul(x.overlap, y.PredictionOutside(d)));
-  const V target = hn::MulAdd(x.TargetOutside(d), y.target, hn::Mul(x.overlap, y.TargetOutside(d)));
-  const V apart = hn::MulAdd(x.prediction, y.prediction, hn::Mul(x.target, y.target));
-  const V outside = hn::IfThenElse(meets, hn::Add(prediction, target), apart);
-  return {x, y, meets, intersection, outside, hn::Add(intersection, outside), eps, pure_eps};
-}
-
-// d item / d quantity.
-template <class V>
-struct BoxPartials {
-  V intersection;        // area of the intersection
-  V area;                // area of the prediction
-  V hull_x, hull_y;      // sizes of the hull
-  V center_x, center_y;  // distances of the centers
-  V width, height;       // of the prediction, beyond what its area says
-};
-
-// d item / d edges of the prediction along an axis.
-template <class V>
-struct EdgeGradients {
-  V low, high;
-};
-
-// `across` is the other axis. At a tie of edges each box takes half, as in PyTorch's minimum and
-// maximum.
-template <class D, class V>
-HWY_INLINE EdgeGradients<V> EdgesOf(D d, const BoxPair<V>& pair, const BoxAxis<V>& axis,
-                                    const BoxAxis<V>& across, V intersection, V area, V hull,
-                                    V center, V size) {
-  const V zero = hn::Zero(d), half = hn::Set(d, 0.5), one = hn::Set(d, 1.0);
-  const auto share = [&](V distance) HWY_ATTR {
-    const V tied = hn::IfThenElseZero(hn::Eq(distance, zero), half);
-    return hn::IfThenElse(hn::Gt(distance, zero), one, tied);
-  };
-  const V low_inside = share(axis.low);  // the intersection ends at this edge
-  const V high_inside = share(hn::Neg(axis.high));
-  const V across_overlap = hn::IfThenElseZero(pair.meets, across.overlap);
-  const V of_overlap = hn::Mul(intersection, across_overlap);
-  const V of_size = hn::MulAdd(area, across.prediction, size);
-  const auto edge = [&](V inside) HWY_ATTR {
-    return hn::MulAdd(of_overlap, inside, hn::MulAdd(hull, hn::Sub(one, inside), of_size));
-  };
-  const V of_center = hn::Mul(center, half);
-  return {hn::Sub(of_center, edge(low_inside)), hn::Add(of_center, edge(high_inside))};
-}
-
-// d item / d numbers of the prediction.
-template <class D, class V>
-HWY_INLINE BoxNumbers<V> GradientOf(D d, BoxFormat format, const BoxPair<V>& pair,
-                                    const BoxPartials<V>& of) {
-  const EdgeGradients<V> x =
-      EdgesOf(d, pair, pair.x, pair.y, of.intersection, of.area, of.hull_x, of.center_x, of.width);
-  const EdgeGradients<V> y =
-      EdgesOf(d, pair, pair.y, pair.x, of.intersection, of.area, of.hull_y, of.center_y, of.height);
-  if (format == BoxFormat::kXyxy) return {{x.low, y.low, x.high, y.high}};
-  const V of_x = hn::Add(x.low, x.high), of_y = hn::Add(y.low, y.high);
-  if (format == BoxFormat::kXywh) return {{of_x, of_y, x.high, y.high}};
-  const V half = hn::Set(d, 0.5);
-  return {
-      {of_x, of_y, hn::Mul(hn::Sub(x.high, x.low), half), hn::Mul(hn::Sub(y.high, y.low), half)}};
-}
-
-// False where a coordinate is NaN, or infinities leave no distance.
-template <class V>
-HWY_INLINE auto HasPlace(const BoxPair<V>& pair) {
-  const BoxAxis<V>&x = pair.x, &y = pair.y;
-  return hn::And(hn::And(hn::Eq(x.low, x.low), hn::Eq(x.high, x.high)),
-                 hn::And(hn::Eq(y.low, y.low), hn::Eq(y.high, y.high)));
-}
 
 // The tag of the T that fill as many lanes as f64 has.
 template <class T>
@@ -282,6 +115,32 @@ HWY_INLINE hn::Vec<hn::ScalableTag<double>> LoadLanes(const T* from, size_t coun
   return WidenLanes<T>(hn::LoadU(d, from));
 }
 
+// Gathers the signs of the sizes that go by. A box that breaks its rule, and few others, sets one.
+template <class D>
+class SizeSigns {
+ public:
+  using V = hn::Vec<D>;
+
+  HWY_INLINE SizeSigns() : signs_(hn::Zero(D())) {}
+  HWY_INLINE void Add(V a, V b) { signs_ = hn::Or(signs_, hn::Or(a, b)); }
+  // The sizes of boxes as their rule has them: before anything is scaled.
+  HWY_INLINE void AddBoxes(BoxFormat format, const BoxNumbers<V>& boxes) {
+    if (format == BoxFormat::kXyxy) {
+      Add(hn::Sub(boxes.n[2], boxes.n[0]), hn::Sub(boxes.n[3], boxes.n[1]));
+    } else {
+      Add(boxes.n[2], boxes.n[3]);
+    }
+  }
+  HWY_INLINE void Report(bool* suspect) const {
+    const hn::RebindToSigned<D> d;
+    const auto negative = hn::Lt(hn::BitCast(d, signs_), hn::Zero(d));
+    if (suspect != nullptr) *suspect = !hn::AllFalse(d, negative);
+  }
+
+ private:
+  V signs_;
+};
+
 // Pairs of boxes in their format, scaled where they must be.
 template <class T>
 class BoxPairs {
@@ -292,14 +151,17 @@ class BoxPairs {
   BoxPairs(BoxFormat format, double eps) : format_(format), eps_(eps) {}
 
   // `scale` gets the power of two that the coordinates were multiplied by.
-  HWY_INLINE BoxPair<V> Load(const RowBlock<T>& block, size_t row, size_t count, V* scale) const {
+  HWY_INLINE BoxPair<V> Load(const RowBlock<T>& block, size_t row, size_t count, V* scale,
+                             SizeSigns<D>* signs) const {
     const D d;
     BoxNumbers<V> p = LoadBoxes(block.operands[0] + 4 * row, count);
     BoxNumbers<V> t = LoadBoxes(block.operands[1] + 4 * row, count);
+    signs->AddBoxes(format_, p);
+    signs->AddBoxes(format_, t);
     V eps = hn::Set(d, eps_);
     *scale = hn::Set(d, 1.0);
     if constexpr (sizeof(T) == 8) Scale(&p, &t, scale, &eps);
-    return PairOf(d, format_, p, t, eps, hn::Set(d, eps_));
+    return BoxPair<V>(d, format_, p, t, eps, hn::Set(d, eps_));
   }
 
   BoxFormat format() const { return format_; }
@@ -342,23 +204,172 @@ class BoxPairs {
 };
 
 // The parameters of a box loss are its format and eps.
+inline BoxFormat FormatOf(const double* parameters) {
+  return static_cast<BoxFormat>(static_cast<int>(parameters[0]));
+}
 template <class T>
 BoxPairs<T> PairsOf(const double* parameters) {
-  return BoxPairs<T>(static_cast<BoxFormat>(static_cast<int>(parameters[0])), parameters[1]);
+  return BoxPairs<T>(FormatOf(parameters), parameters[1]);
+}
+
+template <class Formula, class T>
+void RunWideBoxes(const double* parameters, const RowBlock<T>& block, T* items) {
+  const hn::ScalableTag<double> d;
+  using V = hn::Vec<decltype(d)>;
+  const BoxPairs<T> pairs = PairsOf<T>(parameters);
+  SizeSigns<hn::ScalableTag<double>> signs;
+  for (size_t row = 0; row < block.rows; row += kBoxLanes) {
+    const size_t count = HWY_MIN(block.rows - row, kBoxLanes);
+    V scale;
+    const BoxPair<V> pair = pairs.Load(block, row, count, &scale, &signs);
+    const V item = Formula::Item(d, pair);
+    StoreLanes(hn::IfThenElse(HasPlace(pair), item, hn::NaN(d)), items + row, count);
+  }
+  signs.Report(block.suspect);
+}
+
+using NarrowTag = hn::ScalableTag<float>;
+using Narrow = hn::Vec<NarrowTag>;
+inline constexpr size_t kNarrowLanes = hn::MaxLanes(NarrowTag());
+
+// Boxes in the order of NarrowOrder, at any address: a box fills a block of 128 bits, and four
+// vectors of them are transposed block by block, without a shuffle across.
+HWY_INLINE BoxNumbers<Narrow> LoadNarrowBoxes(const float* boxes) {
+  const NarrowTag d;
+  const hn::RepartitionToWide<NarrowTag> d2;
+  const Narrow a = hn::LoadU(d, boxes), b = hn::LoadU(d, boxes + kNarrowLanes);
+  const Narrow c = hn::LoadU(d, boxes + 2 * kNarrowLanes);
+  const Narrow e = hn::LoadU(d, boxes + 3 * kNarrowLanes);
+  const auto first = hn::BitCast(d2, hn::InterleaveLower(d, a, b));
+  const auto second = hn::BitCast(d2, hn::InterleaveLower(d, c, e));
+  const auto third = hn::BitCast(d2, hn::InterleaveUpper(d, a, b));
+  const auto fourth = hn::BitCast(d2, hn::InterleaveUpper(d, c, e));
+  return {{hn::BitCast(d, hn::InterleaveLower(d2, first, second)),
+           hn::BitCast(d, hn::InterleaveUpper(d2, first, second)),
+           hn::BitCast(d, hn::InterleaveLower(d2, third, fourth)),
+           hn::BitCast(d, hn::InterleaveUpper(d2, third, fourth))}};
+}
+
+// The lane of each box.
+HWY_INLINE auto NarrowOrder() {
+  constexpr size_t kBlocks = kNarrowLanes / 4;
+  HWY_ALIGN int32_t lanes[kNarrowLanes];
+  for (size_t box = 0; box < kNarrowLanes; ++box) {
+    lanes[box] = static_cast<int32_t>(4 * (box % kBlocks) + box / kBlocks);
+  }
+  return hn::SetTableIndices(NarrowTag(), lanes);
+}
+
+// Whether f32 does for a pair: all is finite, squares of the hull's sizes are far from an overflow,
+// and what goes above the fraction of an IoU is not so small that its digits end above those of
+// f32.
+HWY_INLINE hn::Mask<NarrowTag> FitsF32(NarrowTag d, const BoxPair<Narrow>& pair) {
+  const Narrow sizes = hn::Add(pair.x.Extent(), pair.y.Extent());
+  return hn::And(hn::Le(sizes, hn::Set(d, 0x1p60f)),
+                 hn::Ge(hn::Add(pair.outside, pair.eps), hn::Set(d, 0x1p-100f)));
+}
+
+// eps is added to areas, which FitsF32 keeps below this.
+inline constexpr double kMostNarrowEps = 0x1p120;
+
+// Boxes ahead that are fetched into the second-level cache, 16 KB of either operand.
+inline constexpr size_t kBoxesAhead = 1024;
+
+// kNarrowLanes boxes, kBoxesAhead of `boxes`.
+HWY_INLINE void PrefetchBoxes(const float* boxes) {
+  constexpr size_t kLine = 64;
+  const char* const ahead = reinterpret_cast<const char*>(boxes + 4 * kBoxesAhead);
+  for (size_t at = 0; at < 4 * kNarrowLanes * sizeof(float); at += kLine) {
+    __builtin_prefetch(ahead + at, /*rw=*/0, /*locality=*/2);
+  }
+}
+
+// Items of f32, kNarrowLanes of them.
+template <class Formula, BoxFormat kFormat>
+class NarrowBoxes {
+ public:
+  explicit NarrowBoxes(const double* parameters)
+      : parameters_(parameters), eps_(static_cast<float>(parameters[1])), order_(NarrowOrder()) {}
+
+  HWY_INLINE void Run(const float* predictions, const float* targets, float* items,
+                      SizeSigns<NarrowTag>* signs) const {
+    const NarrowTag d;
+    const Narrow eps = hn::Set(d, eps_);
+    const BoxPair<Narrow> pair(d, kFormat, LoadNarrowBoxes(predictions), LoadNarrowBoxes(targets),
+                               eps, eps);
+    signs->Add(pair.x.prediction, pair.y.prediction);
+    signs->Add(pair.x.target, pair.y.target);
+    auto fits = FitsF32(d, pair);
+    if constexpr (requires { Formula::FitsF32(d, pair); }) {
+      fits = hn::And(fits, Formula::FitsF32(d, pair));
+    }
+    Narrow item = hn::TableLookupLanes(Formula::Item(d, pair), order_);
+    if (HWY_UNLIKELY(!hn::AllTrue(d, fits))) {
+      HWY_ALIGN float wide[kNarrowLanes];
+      RunWide(predictions, targets, wide);
+      fits = hn::MaskFromVec(hn::TableLookupLanes(hn::VecFromMask(d, fits), order_));
+      item = hn::IfThenElse(fits, item, hn::Load(d, wide));
+    }
+    hn::StoreU(item, d, items);
+  }
+
+ private:
+  HWY_NOINLINE void RunWide(const float* predictions, const float* targets, float* items) const {
+    RowBlock<float> block;
+    block.rows = kNarrowLanes;
+    block.operands[0] = predictions;
+    block.operands[1] = targets;
+    RunWideBoxes<Formula>(parameters_, block, items);
+  }
+
+  const double* const parameters_;
+  const float eps_;
+  const decltype(NarrowOrder()) order_;
+};
+
+template <class Formula, BoxFormat kFormat>
+void RunNarrowBoxesOf(const double* parameters, const RowBlock<float>& block, float* items) {
+  const NarrowBoxes<Formula, kFormat> boxes(parameters);
+  const float* const predictions = block.operands[0];
+  const float* const targets = block.operands[1];
+  SizeSigns<NarrowTag> signs;
+  size_t row = 0;
+  for (; row + kNarrowLanes <= block.rows; row += kNarrowLanes) {
+    PrefetchBoxes(predictions + 4 * row);
+    PrefetchBoxes(targets + 4 * row);
+    boxes.Run(predictions + 4 * row, targets + 4 * row, items + row, &signs);
+  }
+  if (row < block.rows) {
+    const size_t count = block.rows - row;
+    float padded[2][4 * kNarrowLanes] = {};
+    float rest[kNarrowLanes];
+    std::memcpy(padded[0], predictions + 4 * row, 4 * count * sizeof(float));
+    std::memcpy(padded[1], targets + 4 * row, 4 * count * sizeof(float));
+    boxes.Run(padded[0], padded[1], rest, &signs);
+    std::memcpy(items + row, rest, count * sizeof(float));
+  }
+  signs.Report(block.suspect);
+}
+
+template <class Formula>
+void RunNarrowBoxes(const double* parameters, const RowBlock<float>& block, float* items) {
+  switch (FormatOf(parameters)) {
+    case BoxFormat::kXyxy:
+      return RunNarrowBoxesOf<Formula, BoxFormat::kXyxy>(parameters, block, items);
+    case BoxFormat::kXywh:
+      return RunNarrowBoxesOf<Formula, BoxFormat::kXywh>(parameters, block, items);
+    case BoxFormat::kCxcywh:
+      return RunNarrowBoxesOf<Formula, BoxFormat::kCxcywh>(parameters, block, items);
+  }
 }
 
 template <class Formula, class T>
 void RunBoxes(const double* parameters, const RowBlock<T>& block, T* items, uint8_t*) {
-  const hn::ScalableTag<double> d;
-  using V = hn::Vec<decltype(d)>;
-  const BoxPairs<T> pairs = PairsOf<T>(parameters);
-  for (size_t row = 0; row < block.rows; row += kBoxLanes) {
-    const size_t count = HWY_MIN(block.rows - row, kBoxLanes);
-    V scale;
-    const BoxPair<V> pair = pairs.Load(block, row, count, &scale);
-    const V item = Formula::Item(d, pair);
-    StoreLanes(hn::IfThenElse(HasPlace(pair), item, hn::NaN(d)), items + row, count);
+  if constexpr (sizeof(T) == 4) {
+    // A larger eps is not one of f32.
+    if (parameters[1] <= kMostNarrowEps) return RunNarrowBoxes<Formula>(parameters, block, items);
   }
+  RunWideBoxes<Formula>(parameters, block, items);
 }
 
 template <class Formula, class T>
@@ -368,10 +379,11 @@ void RunBoxGradients(const double* parameters, const RowBlock<T>& block, const T
   const hn::ScalableTag<double> d;
   using V = hn::Vec<decltype(d)>;
   const BoxPairs<T> pairs = PairsOf<T>(parameters);
+  SizeSigns<hn::ScalableTag<double>> signs;
   for (size_t row = 0; row < block.rows; row += kBoxLanes) {
     const size_t count = HWY_MIN(block.rows - row, kBoxLanes);
     V scale;
-    const BoxPair<V> pair = pairs.Load(block, row, count, &scale);
+    const BoxPair<V> pair = pairs.Load(block, row, count, &scale, &signs);
     const V zero = hn::Zero(d);
     BoxPartials<V> partials = {zero, zero, zero, zero, zero, zero, zero, zero};
     Formula::Partials(d, pair, &partials);
@@ -397,6 +409,7 @@ constexpr Kernels Boxes() {
   kernels.rows.gradient_f32 = RunBoxGradients<Formula, float>;
   kernels.rows.gradient_f64 = RunBoxGradients<Formula, double>;
   kernels.rows.gradients = 1;
+  kernels.rows.checks = true;
   return kernels;
 }
 

@@ -84,6 +84,9 @@ struct RowBlock {
   size_t table_rows = 0;
   double table_value = 0;  // what the TableKernel made of the table
   SoftmaxRows<T> softmax;  // of operands[0], for kernels that ask for it
+  // Set by a kernel that checks its operands (RowKernels::checks) where one may break its rule of
+  // values; null: nobody asks.
+  bool* suspect = nullptr;
 };
 
 // items[row], or items[row * width + i] for a pointwise kernel. `kinds`, null unless the loss
@@ -128,6 +131,9 @@ struct RowKernels {
   RowGradientKernel<double> gradient_f64 = nullptr;
   uint32_t gradients = 0;  // bit o: there is a gradient of operand o, or of the table
   bool softmax = false;    // the kernels read RowBlock::softmax
+  // The kernels of items see whether the operands keep their rules, so that only what is suspect
+  // need be read twice.
+  bool checks = false;
   TableKernels<float> table_f32;
   TableKernels<double> table_f64;
 

@@ -62,11 +62,7 @@ struct MathConstants<float> {
   // (atan(t) - t) / t^3 in t^2, |t| <= tan(pi/8), error 2^-30.4 of atan(t).
   static constexpr float kAtan[] = {-0x1.55554ap-2f, 0x1.9991e2p-3f, -0x1.23b9a2p-3f,
                                     0x1.b22454p-4f, -0x1.f2e58ap-5f};
-  // pi/2 as a sum of two.
   static constexpr float kHalfPi = 0x1.921fb6p+0f;
-  static constexpr float kHalfPiRest = -0x1.777a5cp-25f;
-  // 1/x and what its rounding loses are normal numbers up to here; beyond, atan is pi/2.
-  static constexpr float kAtanHigh = 0x1p60f;
 };
 
 template <>
@@ -120,8 +116,6 @@ struct MathConstants<double> {
       -0x1.745cf8db43932p-4, 0x1.3b111909ab1bbp-4, -0x1.10ebb7984b033p-4, 0x1.df0f43d8d2047p-5,
       -0x1.9cd2a7ff61a20p-5, 0x1.37d58e99607f6p-5, -0x1.256a6ba4a1ae7p-6};
   static constexpr double kHalfPi = 0x1.921fb54442d18p+0;
-  static constexpr double kHalfPiRest = 0x1.1a62633145c07p-54;
-  static constexpr double kAtanHigh = 0x1p500;
   // The same in two steps for a logarithm of 64 bits: ((that) - 2/3) / s^2 in s^2, error 2^-75.6 of
   // the logarithm.
   static constexpr double kTwoThirds = 0x1.5555555555555p-1;

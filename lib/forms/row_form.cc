@@ -67,17 +67,24 @@ absl::Status RowForm<T>::ReadRows(const Operand& operand, std::unique_ptr<T[]>* 
   absl::Status s = gathers ? this->GatherRows(operand, buffer->get())
                            : this->ReadChecked(operand, this->first() * call_.width,
                                                this->n() * width, buffer->get(), rows);
-  if (!s.ok() || operand.values == ValueRule::kAny) return s;
+  if (!s.ok() || call_.kernels.rows.checks) return s;
+  return CheckRows(operand, *rows);
+}
+
+template <class T>
+absl::Status RowForm<T>::CheckRows(const Operand& operand, const T* rows) const {
+  if (operand.values == ValueRule::kAny) return absl::OkStatus();
+  const size_t width = static_cast<size_t>(call_.width);
   const int64_t begin = this->first() * call_.width;
   if (this->weights() == nullptr)
-    return this->CheckValues(operand, *rows, begin, this->n() * width, nullptr);
+    return this->CheckValues(operand, rows, begin, this->n() * width, nullptr);
   for (size_t row = 0; row < this->n(); ++row) {
     if (this->weights()[row * this->items_per_unit()] == T(0)) continue;
     const int64_t at = begin + static_cast<int64_t>(row * width);
-    s = this->CheckValues(operand, *rows + row * width, at, width, nullptr);
+    absl::Status s = this->CheckValues(operand, rows + row * width, at, width, nullptr);
     if (!s.ok()) return s;
   }
-  return s;
+  return absl::OkStatus();
 }
 
 template <class T>
@@ -168,8 +175,14 @@ absl::Status RowForm<T>::Run(int64_t first, int64_t n, ItemBlock<T>* block) {
   if (!s.ok()) return s;
   if (call_.counts_kinds && kinds_ == nullptr)
     kinds_ = AllocateFor<uint8_t>(static_cast<size_t>(this->max_units()));
+  bool suspect = false;
+  block_.suspect = &suspect;
   call_.kernels.rows.template Items<T>()(call_.parameters.data(), block_, this->items_[0].get(),
                                          kinds_.get());
+  block_.suspect = nullptr;
+  for (int o = 0; o < kMaxOperands && suspect; ++o) {
+    if (s = CheckRows(call_.operands[o], block_.operands[o]); !s.ok()) return s;
+  }
   this->End(Upcoming(), block);
   block->kinds = kinds_.get();
   return absl::OkStatus();

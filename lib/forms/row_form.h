@@ -54,6 +54,7 @@ class RowForm : public FormBase<T> {
   // The rows of the first operand and their softmax: the leader's or read and computed here.
   absl::Status ReadFirstOperand();
   absl::Status ReadRows(const Operand& operand, std::unique_ptr<T[]>* buffer, const T** rows);
+  absl::Status CheckRows(const Operand& operand, const T* rows) const;
   // Lists of labels, each up to its first -1; what follows is not read.
   absl::Status ReadLabelRows();
   absl::Status AddToTable(int64_t begin, int64_t end, const GradientCall& gradients,

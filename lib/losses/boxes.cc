@@ -22,10 +22,11 @@ struct Iou {
   template <class D, class V>
   static HWY_INLINE V Item(D d, const BoxPair<V>& pair) {
     const V item = hn::Div(hn::Add(pair.outside, pair.eps), hn::Add(pair.area_union, pair.eps));
+    if constexpr (kIsF32<V>) return item;  // of finite boxes
     // An infinite box has no share in common with a finite one.
-    const V inf = hn::Set(d, std::numeric_limits<double>::infinity());
+    const V inf = hn::Inf(d);
     const auto endless = hn::And(hn::Eq(pair.area_union, inf), hn::Lt(pair.intersection, inf));
-    return hn::IfThenElse(endless, hn::Set(d, 1.0), item);
+    return hn::IfThenElse(endless, hn::Set(d, hn::TFromD<D>(1)), item);
   }
 
   // With U = A_p + A_t - I: d/dI = -(1 + IoU) / (U + eps), d/dA_p = IoU / (U + eps).
@@ -111,12 +112,19 @@ struct Ciou {
     const V product = hn::Mul(w_p, h_t);
     const V rest = hn::NegMulAdd(w_p, h_t, product);
     const V numerator = hn::Add(hn::MulSub(w_t, h_p, product), rest);
-    const V denominator = hn::MulAdd(w_t, w_p, hn::Mul(h_t, h_p));
-    return Atan(d, hn::Div(numerator, denominator));
+    return AtanOfRatio(d, numerator, AngleDenominator(pair));
+  }
+  template <class V>
+  static HWY_INLINE V AngleDenominator(const BoxPair<V>& pair) {
+    return hn::MulAdd(pair.x.target, pair.x.prediction, hn::Mul(pair.y.target, pair.y.prediction));
+  }
+  template <class D, class V>
+  static HWY_INLINE auto FitsF32(D d, const BoxPair<V>& pair) {
+    return hn::Ge(AngleDenominator(pair), hn::Set(d, 0x1p-100f));
   }
   template <class D>
   static HWY_INLINE hn::Vec<D> FourOverPiSquared(D d) {
-    return hn::Set(d, 0.40528473456935108578);
+    return hn::Set(d, hn::TFromD<D>(0.40528473456935108578));
   }
 
   template <class D, class V>
