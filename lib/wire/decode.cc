@@ -7,6 +7,7 @@
 #include <set>
 #include <span>
 #include <string_view>
+#include <unordered_map>
 
 #include "google/protobuf/descriptor.h"
 #include "lib/base/status.h"
@@ -188,12 +189,38 @@ absl::Status DecodePairGroups(const Message& kind, const FieldDescriptor* field,
   return absl::OkStatus();
 }
 
-absl::Status DecodeParameters(const Message& kind, LossSpec* spec) {
+// A member of Loss.kind: its row, and the fields of the row's parameters.
+struct KindOfLoss {
+  const FieldDescriptor* member = nullptr;
+  const LossRow* row = nullptr;
+  std::vector<const FieldDescriptor*> parameters;
+};
+
+// By the member's number, with the names looked up once.
+const KindOfLoss& FindKind(int number) {
+  static const auto* const kinds = [] {
+    auto* all = new std::unordered_map<int, KindOfLoss>;
+    const auto* oneof = v1::Loss::descriptor()->FindOneofByName("kind");
+    for (int i = 0; i < oneof->field_count(); ++i) {
+      const FieldDescriptor* member = oneof->field(i);
+      KindOfLoss& kind = (*all)[member->number()];
+      kind.member = member;
+      kind.row = Catalogue::Get().Find(member->name());
+      for (const Parameter& parameter : kind.row->parameters)
+        kind.parameters.push_back(member->message_type()->FindFieldByName(parameter.name));
+    }
+    return all;
+  }();
+  return kinds->at(number);
+}
+
+absl::Status DecodeParameters(const Message& kind,
+                              const std::vector<const FieldDescriptor*>& fields, LossSpec* spec) {
   const LossRow& row = *spec->row;
   for (int i = 0; i < row.parameters.size; ++i) {
     const Parameter& parameter = row.parameters[i];
     spec->parameters[i] = parameter.default_value;
-    const FieldDescriptor* field = kind.GetDescriptor()->FindFieldByName(parameter.name);
+    const FieldDescriptor* field = fields[static_cast<size_t>(i)];
     if (parameter.type == ParameterType::kPairGroups) {
       absl::Status s = DecodePairGroups(kind, field, parameter, spec);
       if (!s.ok()) return s;
@@ -219,12 +246,10 @@ absl::StatusOr<LossSpec> DecodeLoss(const v1::Loss& loss, const std::string& pat
   }
   LossSpec spec;
   spec.path = path;
-  const FieldDescriptor* member =
-      v1::Loss::descriptor()->FindFieldByNumber(static_cast<int>(loss.kind_case()));
-  spec.row = Catalogue::Get().Find(member->name());
-  if (absl::Status s = DecodeParameters(loss.GetReflection()->GetMessage(loss, member), &spec);
-      !s.ok())
-    return s;
+  const KindOfLoss& kind = FindKind(static_cast<int>(loss.kind_case()));
+  spec.row = kind.row;
+  const Message& parameters = loss.GetReflection()->GetMessage(loss, kind.member);
+  if (absl::Status s = DecodeParameters(parameters, kind.parameters, &spec); !s.ok()) return s;
   if (loss.has_weight()) spec.weight = loss.weight();
   if (!std::isfinite(spec.weight)) {
     return InvalidArgument("INVALID_PARAMETER", path + ".weight",

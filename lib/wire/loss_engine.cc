@@ -34,12 +34,21 @@ struct TableUpdate {
   std::string bytes;
 };
 
+// What the answer needs of a bound loss.
+struct LossFacts {
+  bool pooled;
+  DataType compute_type;
+  Shape item_shape;
+  Shape table_shape;
+};
+
 // Everything that a ComputeLoss needs from its start to its end.
 struct ComputeCall {
   DecodedTensors tensors;
   std::vector<LossSpec> specs;
   std::vector<std::string> values;  // of NONE, by loss
-  std::vector<BoundLoss> losses;
+  std::vector<BoundLoss> losses;    // until the tasks take them
+  std::vector<LossFacts> facts;     // of each
   std::deque<Gradient> gradients;
   std::deque<TableUpdate> updates;
 };
@@ -92,6 +101,8 @@ absl::Status Prepare(const v1::ComputeLossRequest& request, const Payloads& payl
   for (const LossSpec& spec : call->specs) {
     absl::StatusOr<BoundLoss> bound = Bind(spec, call->tensors.views);
     if (!bound.ok()) return bound.status();
+    call->facts.push_back(
+        {bound->pooled, bound->compute_type, bound->item_shape, bound->call.table.view.shape()});
     call->losses.push_back(*std::move(bound));
   }
   std::vector<const BoundLoss*> losses;
@@ -106,11 +117,11 @@ absl::Status Prepare(const v1::ComputeLossRequest& request, const Payloads& payl
 
 int64_t GradientBytes(const ComputeCall& call, const Gradient& gradient) {
   return gradient.of.shape.elements() *
-         static_cast<int64_t>(ByteSize(call.losses[gradient.loss].compute_type));
+         static_cast<int64_t>(ByteSize(call.facts[gradient.loss].compute_type));
 }
 
-int64_t UpdateBytes(const BoundLoss& loss) {
-  return loss.call.table.view.elements() * static_cast<int64_t>(ByteSize(loss.compute_type));
+int64_t UpdateBytes(const LossFacts& loss) {
+  return loss.table_shape.elements() * static_cast<int64_t>(ByteSize(loss.compute_type));
 }
 
 absl::Status TooLarge(const char* field, const char* what, const EngineLimits& limits) {
@@ -124,7 +135,7 @@ absl::Status TooLarge(const char* field, const char* what, const EngineLimits& l
 absl::Status CheckResponseSize(const ComputeCall& call, bool want_values,
                                const EngineLimits& limits) {
   int64_t left = limits.max_response_bytes;
-  for (const BoundLoss& loss : call.losses) {
+  for (const LossFacts& loss : call.facts) {
     // An item of 4 or 8 bytes stands for at least a byte of the request: no product overflows.
     if (want_values)
       left -= loss.item_shape.elements() * static_cast<int64_t>(ByteSize(loss.compute_type));
@@ -135,7 +146,7 @@ absl::Status CheckResponseSize(const ComputeCall& call, bool want_values,
     if (left < 0) return TooLarge("gradients_of", "the gradients", limits);
   }
   for (const TableUpdate& update : call.updates) {
-    left -= UpdateBytes(call.losses[update.loss]);
+    left -= UpdateBytes(call.facts[update.loss]);
     if (left < 0) return TooLarge("losses", "the updates of tables", limits);
   }
   return absl::OkStatus();
@@ -144,16 +155,17 @@ absl::Status CheckResponseSize(const ComputeCall& call, bool want_values,
 std::vector<ComputeTask> MakeTasks(const v1::ComputeLossRequest& request, ComputeCall* call) {
   const bool want_values = request.reduction() == v1::REDUCTION_NONE;
   std::vector<ComputeTask> tasks;
+  tasks.reserve(call->losses.size());
   call->values.resize(call->losses.size());
   for (size_t i = 0; i < call->losses.size(); ++i) {
-    const BoundLoss& loss = call->losses[i];
+    BoundLoss& loss = call->losses[i];
     std::byte* values = nullptr;
     if (want_values) {
       call->values[i].resize(static_cast<size_t>(loss.item_shape.elements()) *
                              ByteSize(loss.compute_type));
       values = reinterpret_cast<std::byte*>(call->values[i].data());
     }
-    tasks.push_back({loss, values, {}, request.reduction() != v1::REDUCTION_SUM});
+    tasks.push_back({std::move(loss), values, {}, request.reduction() != v1::REDUCTION_SUM});
   }
   for (Gradient& gradient : call->gradients) {
     gradient.bytes.resize(static_cast<size_t>(GradientBytes(*call, gradient)));
@@ -161,7 +173,7 @@ std::vector<ComputeTask> MakeTasks(const v1::ComputeLossRequest& request, Comput
         reinterpret_cast<std::byte*>(gradient.bytes.data());
   }
   for (TableUpdate& update : call->updates) {
-    update.bytes.resize(static_cast<size_t>(UpdateBytes(call->losses[update.loss])));
+    update.bytes.resize(static_cast<size_t>(UpdateBytes(call->facts[update.loss])));
     tasks[update.loss].table_update = reinterpret_cast<std::byte*>(update.bytes.data());
   }
   return tasks;
@@ -173,8 +185,8 @@ void Respond(const v1::ComputeLossRequest& request, ComputeCall* call,
   EvaluationState state;
   for (size_t i = 0; i < outcomes.size(); ++i) {
     const LossSpec& spec = call->specs[i];
-    LossState loss = {spec.row,    call->losses[i].pooled,       spec.label,
-                      spec.weight, call->losses[i].compute_type, std::move(outcomes[i].sums)};
+    LossState loss = {spec.row,    call->facts[i].pooled,       spec.label,
+                      spec.weight, call->facts[i].compute_type, std::move(outcomes[i].sums)};
     v1::LossResult* result = response->add_results();
     EncodeResult(loss, mean, result);
     for (int part = 0; part < spec.row->components.size && loss.sums.items > 0; ++part) {
@@ -183,8 +195,8 @@ void Respond(const v1::ComputeLossRequest& request, ComputeCall* call,
     }
     if (request.reduction() == v1::REDUCTION_NONE) {
       v1::Tensor* values = result->mutable_values();
-      values->set_dtype(static_cast<v1::DataType>(call->losses[i].compute_type));
-      EncodeShape(call->losses[i].item_shape, values);
+      values->set_dtype(static_cast<v1::DataType>(call->facts[i].compute_type));
+      EncodeShape(call->facts[i].item_shape, values);
       values->set_data(std::move(call->values[i]));
     }
     state.losses.push_back(std::move(loss));
@@ -192,16 +204,16 @@ void Respond(const v1::ComputeLossRequest& request, ComputeCall* call,
   for (Gradient& gradient : call->gradients) {
     v1::LossResult* result = response->mutable_results(static_cast<int>(gradient.loss));
     v1::Tensor& tensor = (*result->mutable_gradients())[gradient.of.tensor];
-    tensor.set_dtype(static_cast<v1::DataType>(call->losses[gradient.loss].compute_type));
+    tensor.set_dtype(static_cast<v1::DataType>(call->facts[gradient.loss].compute_type));
     EncodeShape(gradient.of.shape, &tensor);
     tensor.set_data(std::move(gradient.bytes));
   }
   for (TableUpdate& update : call->updates) {
-    const BoundLoss& loss = call->losses[update.loss];
+    const LossFacts& loss = call->facts[update.loss];
     v1::LossResult* result = response->mutable_results(static_cast<int>(update.loss));
-    v1::Tensor& tensor = (*result->mutable_outputs())[loss.row->update_output];
+    v1::Tensor& tensor = (*result->mutable_outputs())[call->specs[update.loss].row->update_output];
     tensor.set_dtype(static_cast<v1::DataType>(loss.compute_type));
-    EncodeShape(loss.call.table.view.shape(), &tensor);
+    EncodeShape(loss.table_shape, &tensor);
     tensor.set_data(std::move(update.bytes));
   }
   double total = 0;

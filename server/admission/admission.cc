@@ -37,23 +37,28 @@ void Admission::Lease::Swap(Lease& other) noexcept {
 Admission::Admission(AdmissionLimits limits, std::function<void(int64_t)> on_inflight_change)
     : limits_(limits), on_inflight_change_(std::move(on_inflight_change)) {}
 
-absl::StatusOr<Admission::Lease> Admission::Admit(int64_t streams) {
-  std::lock_guard lock(mutex_);
-  if (draining_) return Unavailable(kDrainingReason, "lossd is shutting down", kDrainRetry);
-  if (streams > 0 && streams_ >= limits_.max_streams) {
-    return Unavailable(
-        kStreamSlotsReason,
-        absl::StrCat("all ", limits_.max_streams, " Evaluate streams are taken (flag max-streams)"),
-        kSlotRetry);
+absl::StatusOr<Admission::Lease> Admission::Admit(int64_t streams, int64_t bytes) {
+  {
+    std::lock_guard lock(mutex_);
+    if (draining_) return Unavailable(kDrainingReason, "lossd is shutting down", kDrainRetry);
+    if (streams > 0 && streams_ >= limits_.max_streams) {
+      return Unavailable(kStreamSlotsReason,
+                         absl::StrCat("all ", limits_.max_streams,
+                                      " Evaluate streams are taken (flag max-streams)"),
+                         kSlotRetry);
+    }
+    const absl::Status taken = TakeBytes(bytes, 0);
+    if (!taken.ok()) return taken;
+    ++calls_;
+    streams_ += streams;
   }
-  ++calls_;
-  streams_ += streams;
-  return Lease(this, 1, streams, 0);
+  if (bytes != 0) on_inflight_change_(bytes);
+  return Lease(this, 1, streams, bytes);
 }
 
-absl::StatusOr<Admission::Lease> Admission::AdmitCall() { return Admit(0); }
+absl::StatusOr<Admission::Lease> Admission::AdmitCall(int64_t bytes) { return Admit(0, bytes); }
 
-absl::StatusOr<Admission::Lease> Admission::AdmitStream() { return Admit(1); }
+absl::StatusOr<Admission::Lease> Admission::AdmitStream() { return Admit(1, 0); }
 
 absl::Status Admission::TakeBytes(int64_t bytes, int64_t held) {
   if (bytes > limits_.max_inflight_bytes - held) {
@@ -62,31 +67,37 @@ absl::Status Admission::TakeBytes(int64_t bytes, int64_t held) {
         absl::StrCat("it would hold ", bytes + held, " bytes; the limit for all calls together is ",
                      limits_.max_inflight_bytes, " (flag max-inflight-bytes)"));
   }
-  {
-    std::lock_guard lock(mutex_);
-    if (bytes > limits_.max_inflight_bytes - bytes_) {
-      return Unavailable(kInflightBytesReason,
-                         absl::StrCat(bytes_ - held, " of ", limits_.max_inflight_bytes,
-                                      " bytes are held by other calls (flag max-inflight-bytes)"),
-                         kBytesRetry);
-    }
-    bytes_ += bytes;
+  if (bytes > limits_.max_inflight_bytes - bytes_) {
+    return Unavailable(kInflightBytesReason,
+                       absl::StrCat(bytes_ - held, " of ", limits_.max_inflight_bytes,
+                                    " bytes are held by other calls (flag max-inflight-bytes)"),
+                       kBytesRetry);
   }
-  on_inflight_change_(bytes);
+  bytes_ += bytes;
   return absl::OkStatus();
 }
 
 absl::StatusOr<Admission::Lease> Admission::AdmitBytes(int64_t bytes) {
-  const absl::Status taken = TakeBytes(bytes, 0);
-  if (!taken.ok()) return taken;
+  {
+    std::lock_guard lock(mutex_);
+    const absl::Status taken = TakeBytes(bytes, 0);
+    if (!taken.ok()) return taken;
+  }
+  on_inflight_change_(bytes);
   return Lease(this, 0, 0, bytes);
 }
 
 absl::Status Admission::Grow(int64_t bytes, Lease* lease) {
-  if (bytes <= lease->bytes_) return absl::OkStatus();
-  const absl::Status taken = TakeBytes(bytes - lease->bytes_, lease->bytes_);
-  if (taken.ok()) lease->bytes_ = bytes;
-  return taken;
+  const int64_t more = bytes - lease->bytes_;
+  if (more <= 0) return absl::OkStatus();
+  {
+    std::lock_guard lock(mutex_);
+    const absl::Status taken = TakeBytes(more, lease->bytes_);
+    if (!taken.ok()) return taken;
+  }
+  lease->bytes_ = bytes;
+  on_inflight_change_(more);
+  return absl::OkStatus();
 }
 
 bool Admission::HasRoom(int64_t bytes) const {

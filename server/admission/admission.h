@@ -72,13 +72,13 @@ class Admission {
   // `on_inflight_change` is told by how much the bytes held have changed, from any thread.
   Admission(AdmissionLimits limits, std::function<void(int64_t delta)> on_inflight_change);
 
-  // A call that runs until the lease goes.
-  absl::StatusOr<Lease> AdmitCall();
+  // A call that runs until the lease goes, and the bytes of its message.
+  absl::StatusOr<Lease> AdmitCall(int64_t bytes = 0);
   // The same for an Evaluate stream, which also takes one of the slots.
   absl::StatusOr<Lease> AdmitStream();
   // Bytes of messages or constants. A call that was admitted may take them even while lossd drains.
   absl::StatusOr<Lease> AdmitBytes(int64_t bytes);
-  // The same for a lease that AdmitBytes gave: it holds `bytes` from now on, if they are more.
+  // The same for a lease that there is: it holds `bytes` from now on, if they are more.
   absl::Status Grow(int64_t bytes, Lease* lease);
   // So many bytes would be admitted now.
   bool HasRoom(int64_t bytes) const;
@@ -94,8 +94,8 @@ class Admission {
   bool WaitIdle(absl::Time deadline);
 
  private:
-  absl::StatusOr<Lease> Admit(int64_t streams);
-  // Takes `bytes` more for a lease that holds `held`.
+  absl::StatusOr<Lease> Admit(int64_t streams, int64_t bytes);
+  // Takes `bytes` more for a lease that holds `held`. mutex_ is held.
   absl::Status TakeBytes(int64_t bytes, int64_t held);
   void GiveBack(int64_t calls, int64_t streams, int64_t bytes);
 

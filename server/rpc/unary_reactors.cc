@@ -8,15 +8,8 @@
 namespace lossd {
 namespace {
 
-absl::Status AdmitCall(const ServiceParts& parts, Admission::Lease* lease) {
-  absl::StatusOr<Admission::Lease> admitted = parts.admission->AdmitCall();
-  if (!admitted.ok()) return admitted.status();
-  *lease = *std::move(admitted);
-  return absl::OkStatus();
-}
-
-absl::Status AdmitBytes(const ServiceParts& parts, int64_t bytes, Admission::Lease* lease) {
-  absl::StatusOr<Admission::Lease> admitted = parts.admission->AdmitBytes(bytes);
+absl::Status AdmitCall(const ServiceParts& parts, int64_t bytes, Admission::Lease* lease) {
+  absl::StatusOr<Admission::Lease> admitted = parts.admission->AdmitCall(bytes);
   if (!admitted.ok()) return admitted.status();
   *lease = *std::move(admitted);
   return absl::OkStatus();
@@ -29,6 +22,9 @@ ComputeLossReactor::ComputeLossReactor(const grpc::CallbackServerContext* contex
                                        const ServiceParts& parts)
     : request_bytes_(request),
       response_bytes_(response),
+      arena_(first_block_, sizeof(first_block_)),
+      request_(google::protobuf::Arena::CreateMessage<v1::ComputeLossRequest>(&arena_)),
+      response_(google::protobuf::Arena::CreateMessage<v1::ComputeLossResponse>(&arena_)),
       parts_(parts),
       record_(Method::kComputeLoss, context, parts) {
   absl::Status taken = TakeRequest();
@@ -36,30 +32,29 @@ ComputeLossReactor::ComputeLossReactor(const grpc::CallbackServerContext* contex
     End(std::move(taken));
     return;
   }
-  parts_.engine->ComputeLoss(request_, payloads_, &response_, &token_,
+  parts_.engine->ComputeLoss(*request_, payloads_, response_, &token_,
                              [this](absl::Status status) { End(std::move(status)); });
 }
 
 absl::Status ComputeLossReactor::TakeRequest() {
   const int64_t received = ReceivedBytes(*request_bytes_);
   parts_.metrics->Received(received);
-  absl::Status admitted = AdmitCall(parts_, &call_lease_);
-  if (admitted.ok()) admitted = AdmitBytes(parts_, received, &bytes_lease_);
+  const absl::Status admitted = AdmitCall(parts_, received, &lease_);
   if (!admitted.ok()) return admitted;
-  if (!ParseInPlace(PiecesOf(*request_bytes_), &request_, &payloads_)) {
+  if (!ParseInPlace(PiecesOf(*request_bytes_), request_, &payloads_)) {
     // What gRPC answers where it parses itself.
     return absl::UnimplementedError("the bytes of the request are no ComputeLossRequest");
   }
-  record_.set_run(request_.labels().run());
-  return parts_.admission->Grow(HeldBytes(received, request_), &bytes_lease_);
+  record_.set_run(request_->labels().run());
+  return parts_.admission->Grow(HeldBytes(received, *request_), &lease_);
 }
 
 void ComputeLossReactor::End(absl::Status status) {
   if (status.ok()) {
-    WriteGauges(request_.labels(), response_, &parts_.metrics->evaluations());
-    *response_bytes_ = Serialize(response_);
+    WriteGauges(request_->labels(), *response_, &parts_.metrics->evaluations());
+    *response_bytes_ = Serialize(*response_);
   }
-  // The leases go with the reactor: until then gRPC holds the messages. Nothing may follow Finish.
+  // The lease goes with the reactor: until then gRPC holds the messages. Nothing may follow Finish.
   Finish(record_.End(std::move(status)));
 }
 
@@ -73,19 +68,13 @@ MergeEvaluationsReactor::MergeEvaluationsReactor(const grpc::CallbackServerConte
       record_(Method::kMergeEvaluations, context, parts) {
   parts_.metrics->Received(ReceivedBytes(*request_));
   record_.set_run(request_->labels().run());
-  const absl::Status admitted = Admit();
+  const absl::Status admitted = AdmitCall(parts_, ReceivedBytes(*request_), &lease_);
   if (!admitted.ok()) {
     End(admitted);
     return;
   }
   parts_.engine->pool().Submit(
       1, [this](int64_t) { Merge(); }, [] {});
-}
-
-absl::Status MergeEvaluationsReactor::Admit() {
-  const absl::Status admitted = AdmitCall(parts_, &call_lease_);
-  if (!admitted.ok()) return admitted;
-  return AdmitBytes(parts_, ReceivedBytes(*request_), &bytes_lease_);
 }
 
 void MergeEvaluationsReactor::Merge() {
@@ -103,7 +92,7 @@ LookupReactor::LookupReactor(Method method, const grpc::CallbackServerContext* c
                              const std::function<absl::Status()>& answer)
     : record_(method, context, parts) {
   parts.metrics->Received(received_bytes);
-  absl::Status status = AdmitCall(parts, &call_lease_);
+  absl::Status status = AdmitCall(parts, 0, &lease_);
   if (status.ok()) status = answer();
   Finish(record_.End(std::move(status)));
 }

@@ -8,6 +8,7 @@
 
 #include <functional>
 
+#include "google/protobuf/arena.h"
 #include "lib/base/cancellation.h"
 #include "lib/wire/payloads.h"
 #include "server/rpc/call_record.h"
@@ -30,14 +31,16 @@ class ComputeLossReactor final : public grpc::ServerUnaryReactor {
 
   const grpc::ByteBuffer* const request_bytes_;
   grpc::ByteBuffer* const response_bytes_;
-  v1::ComputeLossRequest request_;
+  // What a small call's messages need comes with the reactor.
+  alignas(8) char first_block_[4096];
+  google::protobuf::Arena arena_;
+  v1::ComputeLossRequest* const request_;
+  v1::ComputeLossResponse* const response_;
   Payloads payloads_;
-  v1::ComputeLossResponse response_;
   const ServiceParts& parts_;
   CallRecord record_;
   CancellationToken token_;
-  Admission::Lease call_lease_;
-  Admission::Lease bytes_lease_;
+  Admission::Lease lease_;
 };
 
 class MergeEvaluationsReactor final : public grpc::ServerUnaryReactor {
@@ -49,7 +52,6 @@ class MergeEvaluationsReactor final : public grpc::ServerUnaryReactor {
   void OnDone() override { delete this; }
 
  private:
-  absl::Status Admit();
   void Merge();
   void End(const absl::Status& status);
 
@@ -57,8 +59,7 @@ class MergeEvaluationsReactor final : public grpc::ServerUnaryReactor {
   v1::MergeEvaluationsResponse* const response_;
   const ServiceParts& parts_;
   CallRecord record_;
-  Admission::Lease call_lease_;
-  Admission::Lease bytes_lease_;
+  Admission::Lease lease_;
 };
 
 // Answers at once with what `answer` says: the methods that only look something up.
@@ -71,7 +72,7 @@ class LookupReactor final : public grpc::ServerUnaryReactor {
 
  private:
   CallRecord record_;
-  Admission::Lease call_lease_;
+  Admission::Lease lease_;
 };
 
 }  // namespace lossd
