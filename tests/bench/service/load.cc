@@ -27,18 +27,28 @@ double SecondsSince(Clock::time_point start) {
 }
 
 // A rate of failing calls would look splendid.
-void Check(const grpc::Status& status) {
+void Check(const absl::Status& status) {
   if (status.ok()) return;
-  std::fprintf(stderr, "service_bench: a call failed: %d %s\n", status.error_code(),
-               status.error_message().c_str());
+  std::fprintf(stderr, "service_bench: a call failed: %s\n", status.ToString().c_str());
   std::exit(1);
+}
+
+void Check(const grpc::Status& status) {
+  // gRPC and Abseil number the codes alike.
+  Check(absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message()));
 }
 
 grpc::ByteBuffer Lent(absl::StatusOr<grpc::ByteBuffer> message) { return *std::move(message); }
 
+v1::Loss Mse() {
+  v1::Loss loss;
+  loss.mutable_mse();
+  return loss;
+}
+
 v1::ComputeLossRequest MseRequest() {
   v1::ComputeLossRequest request;
-  request.add_losses()->mutable_mse();
+  *request.add_losses() = Mse();
   return request;
 }
 
@@ -48,6 +58,12 @@ std::vector<float> NormalNumbers(int64_t elements, unsigned seed) {
   std::vector<float> numbers(static_cast<size_t>(elements));
   for (float& number : numbers) number = normal(random);
   return numbers;
+}
+
+ClientOptions OptionsFor(const std::string& address) {
+  ClientOptions options;
+  options.endpoint = address;
+  return options;
 }
 
 // A call that is under way again and again.
@@ -91,7 +107,7 @@ grpc::ByteBuffer Source::Unary(int64_t elements) {
 
 grpc::ByteBuffer Source::Spec() {
   v1::EvaluateRequest step;
-  step.mutable_spec()->add_losses()->mutable_mse();
+  *step.mutable_spec()->add_losses() = Mse();
   return Lent(LendMessage(step, {}, &loan_));
 }
 
@@ -220,6 +236,35 @@ double Client::StreamRate(Source* source, int64_t elements, double seconds) {
     batches = sent;
     return SecondsSince(start) < seconds;
   });
+  return static_cast<double>(batches) / SecondsSince(start);
+}
+
+SdkClient::SdkClient(const std::string& address)
+    : client_(*lossd::Client::Connect(OptionsFor(address))) {}
+
+double SdkClient::UnaryRate(Source* source, int64_t elements, double seconds) {
+  const Clock::time_point start = Clock::now();
+  int64_t calls = 0;
+  while (SecondsSince(start) < seconds) {
+    Check(client_.ComputeLoss({Mse()}, source->Next(elements)).status());
+    ++calls;
+  }
+  return static_cast<double>(calls) / SecondsSince(start);
+}
+
+double SdkClient::StreamRate(Source* source, int64_t elements, double seconds) {
+  v1::EvaluationSpec spec;
+  *spec.add_losses() = Mse();
+  const Clock::time_point start = Clock::now();
+  int64_t batches = 0;
+  IndexedSource batch_source([&](int64_t sequence) -> absl::StatusOr<std::optional<lossd::Batch>> {
+    if (SecondsSince(start) >= seconds) return std::optional<lossd::Batch>();
+    batches = sequence + 1;
+    lossd::Batch batch;
+    batch.inputs = source->Next(elements);
+    return std::optional<lossd::Batch>(std::move(batch));
+  });
+  Check(client_.Evaluate(spec).Run(batch_source).status());
   return static_cast<double>(batches) / SecondsSince(start);
 }
 

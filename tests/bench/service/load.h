@@ -1,5 +1,5 @@
-// The one client of all measurements: raw bytes over memory that is never copied, so that what
-// differs between rows is the server.
+// The clients: one of raw bytes over memory that is never copied, which drives every server, so
+// that what differs between rows is the server; and the C++ SDK as programs use it.
 //
 // Thread-safety: none. Ownership: a Client outlives its calls; payloads are a Source's.
 #ifndef LOSSD_TESTS_BENCH_SERVICE_LOAD_H_
@@ -15,7 +15,7 @@
 #include "grpcpp/channel.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/support/byte_buffer.h"
-#include "lossd/tensors.h"
+#include "lossd/client.h"
 
 namespace lossd::bench {
 
@@ -57,6 +57,20 @@ class Client {
  private:
   std::vector<std::shared_ptr<grpc::Channel>> channels_;
   std::vector<std::unique_ptr<grpc::GenericStub>> stubs_;
+};
+
+// The SDK with a connection of its own.
+class SdkClient {
+ public:
+  explicit SdkClient(const std::string& address);
+
+  // Calls a second, one at a time.
+  double UnaryRate(Source* source, int64_t elements, double seconds);
+  // As Client::StreamRate.
+  double StreamRate(Source* source, int64_t elements, double seconds);
+
+ private:
+  lossd::Client client_;
 };
 
 }  // namespace lossd::bench

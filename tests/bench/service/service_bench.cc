@@ -60,9 +60,12 @@ class Bench {
   std::unique_ptr<ServerProcess> Start(const std::string& name);
   bool Wanted(const std::string& work) const { return absl::StrContains(work, flags_.only); }
 
+  // Requests over all of the source's memory.
+  std::vector<grpc::ByteBuffer> ManyUnary(int64_t bytes);
   void SmallCalls(Transport transport);
   void LargeCalls(Transport transport, int64_t bytes, int in_flight);
   void Streams(Transport transport);
+  void Sdk(Transport transport);
   void StreamMemory();
 
   Flags flags_;
@@ -97,6 +100,14 @@ const Addresses& Bench::Server(const std::string& name) {
   return server->addresses();
 }
 
+std::vector<grpc::ByteBuffer> Bench::ManyUnary(int64_t bytes) {
+  std::vector<grpc::ByteBuffer> requests;
+  for (int64_t sent = 0; sent < 64 * kMib; sent += bytes) {
+    requests.push_back(source_.Unary(Elements(bytes)));
+  }
+  return requests;
+}
+
 void Bench::SmallCalls(Transport transport) {
   const std::string work = absl::StrCat("ComputeLoss 1 KB, 64 in flight, ", Name(transport));
   if (!Wanted(work)) return;
@@ -121,10 +132,7 @@ void Bench::LargeCalls(Transport transport, int64_t bytes, int in_flight) {
   const std::string work = absl::StrFormat("ComputeLoss %d MB mse, %d in flight, %s", bytes / kMib,
                                            in_flight, Name(transport));
   if (!Wanted(work)) return;
-  std::vector<grpc::ByteBuffer> requests;
-  for (int64_t sent = 0; sent < 64 * kMib; sent += bytes) {
-    requests.push_back(source_.Unary(Elements(bytes)));
-  }
+  const std::vector<grpc::ByteBuffer> requests = ManyUnary(bytes);
   const double gigabytes = static_cast<double>(bytes) / 1e9;
   std::vector<std::unique_ptr<Client>> clients;
   const auto contender = [&](Contender::Role role, const std::string& name,
@@ -167,6 +175,30 @@ void Bench::Streams(Transport transport) {
                            contender(Contender::kPeer, "Python grpcio + PyTorch", "python")}));
 }
 
+// What the SDK costs: over the bare server, beside the client of raw bytes over the same.
+void Bench::Sdk(Transport transport) {
+  const std::string& address = Server("raw").Of(transport);
+  Client bare(address, 1);
+  SdkClient sdk(address);
+  const auto compare = [&](const std::string& work, int64_t bytes, auto sdk_rate, auto bare_rate) {
+    if (!Wanted(work)) return;
+    const double gigabytes = static_cast<double>(bytes) / 1e9;
+    rows_.push_back(
+        Compare(work, "GB/s", flags_.rounds,
+                {{Contender::kLossd, "C++ SDK", [&] { return gigabytes * sdk_rate(); }},
+                 {Contender::kLimit, "raw bytes", [&] { return gigabytes * bare_rate(); }}}));
+  };
+  const std::vector<grpc::ByteBuffer> requests = ManyUnary(4 * kMib);
+  compare(
+      absl::StrCat("C++ SDK to a bare server, ComputeLoss 4 MB, ", Name(transport)), 4 * kMib,
+      [&] { return sdk.UnaryRate(&source_, Elements(4 * kMib), kSeconds); },
+      [&] { return bare.UnaryRate(requests, 1, kSeconds); });
+  compare(
+      absl::StrCat("C++ SDK to a bare server, Evaluate 1 MB, ", Name(transport)), kMib,
+      [&] { return sdk.StreamRate(&source_, Elements(kMib), kSeconds); },
+      [&] { return bare.StreamRate(&source_, Elements(kMib), kSeconds); });
+}
+
 void Bench::StreamMemory() {
   constexpr double kLimitMegabytes = 128;
   const int64_t gigabytes = flags_.full ? 20 : 2;
@@ -198,6 +230,7 @@ std::vector<Row> Bench::Run() {
     LargeCalls(transport, 4 * kMib, 4);
     LargeCalls(transport, 64 * kMib, 1);
     Streams(transport);
+    Sdk(transport);
   }
   return rows_;
 }
