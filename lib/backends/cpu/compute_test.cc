@@ -116,6 +116,73 @@ TEST(Compute, ThreadsAndChunksDoNotShow) {
   }
 }
 
+// Random embeddings [rows, width], a classifier [classes, width] and labels.
+TestValuesByName ClassifierInputs(int64_t rows, int64_t classes, int64_t width) {
+  std::mt19937_64 random(8);
+  TestValuesByName values;
+  for (const auto& [name, size] :
+       {std::pair{"embeddings", rows}, std::pair{"classifier", classes}}) {
+    values[name].shape = {size, width};
+    for (int64_t i = 0; i < size * width; ++i)
+      values[name].values.push_back(std::normal_distribution<float>()(random));
+  }
+  TestValues& labels = values["labels"];
+  labels.floating = false;
+  labels.shape = {rows};
+  for (int64_t i = 0; i < rows; ++i)
+    labels.values.push_back(static_cast<double>(random() % static_cast<uint64_t>(classes)));
+  return values;
+}
+
+// Few rows, whose classes are spread over threads, and so many that rows go round; the gradients by
+// either input are those by both.
+TEST(Compute, ThreadsOfAClassifierDoNotShow) {
+  for (const int64_t rows : {9, 70, 1100}) {
+    for (const char* loss : {"softmax", "arcface"}) {
+      SCOPED_TRACE(std::string(loss) + " " + std::to_string(rows));
+      Bound bound(loss, ClassifierInputs(rows, 3000, 17));
+      std::vector<float> by_rows(static_cast<size_t>(rows * 17)), by_table(3000 * 17);
+      std::vector<float> expected_rows, expected_table;
+      std::vector<std::byte> expected_items;
+      for (const int threads : {1, 2, 5}) {
+        ThreadPool pool(threads);
+        for (const bool together : {true, false}) {
+          std::fill(by_rows.begin(), by_rows.end(), -1.0f);
+          std::fill(by_table.begin(), by_table.end(), -1.0f);
+          std::vector<ComputeTask> tasks(together ? 1 : 2, bound.Task(/*with_items=*/true));
+          tasks.front().gradients[0] = reinterpret_cast<std::byte*>(by_rows.data());
+          tasks.back().gradients[kTableGradient] = reinterpret_cast<std::byte*>(by_table.data());
+          const Outcome all = RunTasks(&pool, tasks);
+          ASSERT_TRUE(all.status.ok()) << all.status;
+          if (expected_items.empty()) {
+            expected_items = bound.items;
+            expected_rows = by_rows;
+            expected_table = by_table;
+          }
+          EXPECT_EQ(bound.items, expected_items);
+          EXPECT_EQ(by_rows, expected_rows);
+          EXPECT_EQ(by_table, expected_table);
+        }
+      }
+    }
+  }
+}
+
+// A bad label of a classifier is found before its rows' turn, yet an earlier task's comes first.
+TEST(Compute, ErrorsOfClassifiersKeepTheOrder) {
+  TestValuesByName bad = ClassifierInputs(70, 3000, 17);
+  bad["labels"].values[60] = 3000;
+  Bound classifier("softmax", bad);
+  TestValuesByName rows = MakeTestInputs(RowOf("cross_entropy").signatures[0], 3000, 10, 4);
+  rows["labels"].values[2999] = 10;
+  Bound first("cross_entropy", rows);
+  ThreadPool pool(3);
+  Outcome all = RunTasks(&pool, {first.Task(false), classifier.Task(false)});
+  EXPECT_THAT(std::string(all.status.message()), HasSubstr("got 10 at [2999]"));
+  all = RunTasks(&pool, {classifier.Task(false), first.Task(false)});
+  EXPECT_THAT(std::string(all.status.message()), HasSubstr("from 0 to 2999, got 3000 at [60]"));
+}
+
 // What the collector sums is what an addition of the items one by one gives.
 TEST(Compute, SumsAreThoseOfTheItems) {
   ThreadPool pool(2);
