@@ -49,7 +49,8 @@ def draw(found, threads):
             for i, share in enumerate(both):
                 y = place - 0.4 + height * (i + 0.5)
                 axes.barh(y, share, height, color=COLOURS[i if len(both) > 1 else 1])
-            axes.text(max(both) + 0.01, place, f"{both[-1]:.2f}", fontsize=7.5, va="center")
+            axes.text(max(both) + 0.01, place, f"{both[-1]:.2f}", fontsize=7.5, va="center",
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
             ticks.append(place)
             names.append(work)
         place += 1.6
@@ -58,6 +59,7 @@ def draw(found, threads):
     axes.set_ylim(place - 0.6, -1)
     axes.set_xlim(0, max(1.1, 1.08 * max(s for works in found.values() for both in works.values() for s in both)))
     axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=8)
     axes.set_xlabel("share of the limit measured beside it (dashed: the limit); numbers: all threads", fontsize=8.5)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

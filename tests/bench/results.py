@@ -11,6 +11,8 @@ from typing import Optional
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1}
 # Rows that are for who works on a kernel, not for the table.
 LEFT_OUT = ("cache",)
+# Works whose memory is no limit worth the name: they take far longer than reading it.
+WITHOUT_LIMIT = ("sequences",)
 
 
 @dataclasses.dataclass
@@ -119,7 +121,7 @@ def kernel_rows(folder, accuracy_page):
         if group in LEFT_OUT:
             continue
         row = Row(group, work, threads, time_text(numbers["seconds"]))
-        if "GBps" in numbers:
+        if "GBps" in numbers and group not in WITHOUT_LIMIT:
             row.speed += f", {numbers['GBps']:.3g} GB/s"
             row.limit = f"{numbers['limit']:.3g} GB/s"
             row.share = numbers["ratio"]

@@ -70,12 +70,12 @@ def add_elementwise(name, loss):
         return loss, (normal(ELEMENTS), coins(ELEMENTS) if binary else normal(ELEMENTS)), ()
 
 
-def add_divergence(name, reduction):
+def add_divergence(name, items):
     @work(f"element/{name} f32 [65536,1024]")
     def _():
         log_probs = F.log_softmax(normal(65536, 1024), -1)
         targets = F.softmax(normal(65536, 1024), -1)
-        return lambda q, p: F.kl_div(q, p, reduction=reduction), (log_probs, targets), ()
+        return lambda q, p: F.kl_div(q, p, reduction="sum") / items, (log_probs, targets), ()
 
 
 def add_cross_entropy(dtype, word, rows, classes):
@@ -213,8 +213,8 @@ def _():
 
 for _name, _loss in ELEMENTWISE.items():
     add_elementwise(_name, _loss)
-add_divergence("kl_divergence", "batchmean")
-add_divergence("kl_divergence pointwise", "mean")
+add_divergence("kl_divergence", 65536)
+add_divergence("kl_divergence pointwise", ELEMENTS)
 for _dtype, _word in ((F32, "f32"), (BF16, "bf16")):
     for _rows, _classes in ((65536, 1000), (4096, 32000), (1024, 128256), (1048576, 10)):
         add_cross_entropy(_dtype, _word, _rows, _classes)
