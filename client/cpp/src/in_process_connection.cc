@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "lib/wire/evaluation_session.h"
 #include "lib/wire/loss_engine.h"
+#include "lib/wire/payloads.h"
 #include "lossd/connection.h"
 
 namespace lossd {
@@ -42,8 +43,24 @@ absl::Status RunUntil(absl::Time deadline, CancellationToken* token, Start start
   return absl::DeadlineExceededError("the deadline expired");
 }
 
-void AddInputs(const Inputs& inputs, google::protobuf::Map<std::string, v1::Tensor>* message) {
-  for (const auto& [name, tensor] : inputs) ToProto(tensor, &(*message)[name]);
+// What a message says of a tensor whose elements stay where they are.
+void Describe(const TensorView& tensor, v1::Tensor* message) {
+  message->set_dtype(static_cast<v1::DataType>(tensor.dtype()));
+  for (const int64_t size : tensor.shape().sizes()) message->add_shape(size);
+}
+
+// The engine reads the caller's memory; only tensors in pieces, and without elements, are copied
+// into the message.
+void Place(const TensorView& tensor, const std::string& name, v1::Tensor* message,
+           Payloads* payloads) {
+  if (!tensor.contiguous() || tensor.byte_size() == 0) return ToProto(tensor, message);
+  Describe(tensor, message);
+  payloads->emplace(name, PiecewiseBytes({{tensor.Run(0, 0, nullptr), tensor.byte_size()}}));
+}
+
+void PlaceAll(const Inputs& inputs, google::protobuf::Map<std::string, v1::Tensor>* message,
+              Payloads* payloads) {
+  for (const auto& [name, tensor] : inputs) Place(tensor, name, &(*message)[name], payloads);
 }
 
 class InProcessStream : public EvaluateStream {
@@ -53,15 +70,16 @@ class InProcessStream : public EvaluateStream {
 
   bool Write(const v1::EvaluateRequest& step, const Inputs& tensors) override {
     v1::EvaluateRequest whole = step;
+    Payloads payloads;
     if (whole.has_constant() && !tensors.empty()) {
-      ToProto(tensors.begin()->second, whole.mutable_constant()->mutable_piece());
+      Place(tensors.begin()->second, "", whole.mutable_constant()->mutable_piece(), &payloads);
     } else if (whole.has_batch()) {
-      AddInputs(tensors, whole.mutable_batch()->mutable_inputs());
+      PlaceAll(tensors, whole.mutable_batch()->mutable_inputs(), &payloads);
     }
     if (token_.cancelled()) return End(absl::CancelledError("the evaluation was cancelled"));
     if (absl::Now() >= deadline_) return End(absl::DeadlineExceededError("the deadline expired"));
     absl::Status status = RunUntil(deadline_, &token_, [&](CancellationToken* token, auto done) {
-      session_->Step(whole, token, std::move(done));
+      session_->Step(whole, payloads, token, std::move(done));
     });
     if (!status.ok()) {
       // The checkpoint of what came before; where even that cannot be made, the first error says
@@ -148,12 +166,13 @@ class InProcessConnection : public Connection {
   absl::StatusOr<v1::ComputeLossResponse> ComputeLoss(const v1::ComputeLossRequest& request,
                                                       const Inputs& inputs) override {
     v1::ComputeLossRequest whole = request;
-    AddInputs(inputs, whole.mutable_inputs());
+    Payloads payloads;
+    PlaceAll(inputs, whole.mutable_inputs(), &payloads);
     v1::ComputeLossResponse response;
     CancellationToken token;
     absl::Status status = RunUntil(
         absl::Now() + options_.deadline, &token, [&](CancellationToken* cancelled, auto done) {
-          engine_->ComputeLoss(whole, &response, cancelled, std::move(done));
+          engine_->ComputeLoss(whole, payloads, &response, cancelled, std::move(done));
         });
     if (!status.ok()) return status;
     return response;
