@@ -31,8 +31,10 @@ struct EuclideanDistance {
 
   EuclideanDistance() = default;
   EuclideanDistance(const T* x, const T* y, size_t n, double offset)
+      : EuclideanDistance(x, y, offset, SquaredDistance<T>(n, x, y, offset)) {}
+  EuclideanDistance(const T* x, const T* y, double offset, const Squares& of_difference)
       : difference{x, y, offset},
-        squares(SquaresOf(n, difference)),
+        squares(of_difference),
         value(squares.Norm()),
         to_unit(squares.ToUnit()) {}
 
@@ -137,18 +139,45 @@ struct PairDistance {
 
   void Measure(const Metric& metric, const T* x, const T* y, size_t n) {
     if (metric.kind == Metric::kCosine) {
-      kind = Kind::kCosine;
-      cosine = Cosine<T>(x, y, n, 0);
-      value = 1 - cosine.value;
+      Set(Cosine<T>(x, y, n, 0));
     } else if (metric.kind == Metric::kEuclidean && metric.p != 2) {
       kind = Kind::kPower;
       power = PowerDistance<T>(x, y, n, metric.offset, metric.p);
       value = power.value;
     } else {
-      const bool squared = metric.kind == Metric::kSquaredEuclidean;
-      kind = squared ? Kind::kSquared : Kind::kNorm;
-      euclidean = EuclideanDistance<T>(x, y, n, metric.offset);
-      value = squared ? 2 * euclidean.squares.Half() : euclidean.value;
+      Set(metric, EuclideanDistance<T>(x, y, n, metric.offset));
+    }
+  }
+
+  // The distances of x to y and to z, by one pass over the three.
+  static void MeasureBoth(const Metric& metric, const T* x, const T* y, const T* z, size_t n,
+                          PairDistance* to_y, PairDistance* to_z) {
+    if (metric.kind == Metric::kCosine) {
+      const auto add = [](const Wide(&v)[3], Wide(&sum)[5]) HWY_ATTR {
+        for (int o = 0; o < 3; ++o) sum[o] = AddProduct<T>(v[o], v[o], sum[o]);
+        sum[3] = AddProduct<T>(v[0], v[1], sum[3]);
+        sum[4] = AddProduct<T>(v[0], v[2], sum[4]);
+      };
+      const auto [sum] = SumRows<5, T, 3>(n, {x, y, z}, add);
+      to_y->Set(Cosine<T>(x, y, n, 0, {{sum[0], sum[1], sum[3]}}));
+      to_z->Set(Cosine<T>(x, z, n, 0, {{sum[0], sum[2], sum[4]}}));
+    } else if (metric.kind == Metric::kEuclidean && metric.p != 2) {
+      to_y->Measure(metric, x, y, n);
+      to_z->Measure(metric, x, z, n);
+    } else {
+      const double offset = metric.offset;
+      const Wide offsets = hn::Set(WideTag(), offset);
+      const auto add = [&](const Wide(&v)[3], Wide(&sum)[2]) HWY_ATTR {
+        sum[0] = AddSquare(v[0], v[1], offsets, sum[0]);
+        sum[1] = AddSquare(v[0], v[2], offsets, sum[1]);
+      };
+      const auto [sum] = SumRows<2, T, 3>(n, {x, y, z}, add);
+      const auto distance = [&](const T* other, double squares) HWY_ATTR {
+        const DifferenceVector<T> difference = {x, other, offset};
+        return EuclideanDistance<T>(x, other, offset, SquaresOfSum(n, difference, squares));
+      };
+      to_y->Set(metric, distance(y, sum[0]));
+      to_z->Set(metric, distance(z, sum[1]));
     }
   }
 
@@ -174,6 +203,19 @@ struct PairDistance {
         return;
     }
     *dy = hn::Sub(hn::Zero(d), *dx);
+  }
+
+ private:
+  void Set(const Cosine<T>& of_rows) {
+    kind = Kind::kCosine;
+    cosine = of_rows;
+    value = 1 - cosine.value;
+  }
+  void Set(const Metric& metric, const EuclideanDistance<T>& of_rows) {
+    const bool squared = metric.kind == Metric::kSquaredEuclidean;
+    kind = squared ? Kind::kSquared : Kind::kNorm;
+    euclidean = of_rows;
+    value = squared ? 2 * euclidean.squares.Half() : euclidean.value;
   }
 };
 

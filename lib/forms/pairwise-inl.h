@@ -106,6 +106,115 @@ struct ScaledVector {
   }
 };
 
+// A row to take sums of, and what is fetched into the second-level cache meanwhile: by default what
+// follows at some distance.
+template <class T>
+struct SumOperand {
+  const T* row;
+  const T* ahead;
+
+  SumOperand(const T* values) : row(values), ahead(values + kRowPrefetchBytes / sizeof(T)) {}
+  SumOperand(const T* values, const T* next) : row(values), ahead(next) {}
+};
+
+// The last steps of the tree over the virtual lanes: i + (i + half of them), and so on.
+template <class D>
+HWY_INLINE double SumOfHalves(D d, hn::Vec<D> v) {
+  if constexpr (hn::MaxLanes(d) == 1) {
+    return hn::GetLane(v);
+  } else {
+    const hn::Half<D> half;
+    return SumOfHalves(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+  }
+}
+
+// Several sums over rows of one width at once, each in the layout of rowwise-inl.h: every element
+// is read and widened once. add(x, sums) adds the terms of a vector of elements, x[o] of operand o,
+// to sums[0], sums[1], ...
+template <size_t kSums, class T, size_t kOperands, class Add>
+HWY_INLINE void AddChunks(size_t begin, size_t end, const SumOperand<T> (&operands)[kOperands],
+                          const Add& add, double* sums) {
+  const WideTag d;
+  constexpr size_t kVectors = kVirtualLanes / kWideLanes;
+  constexpr size_t kGroup = kGroupSteps * kVirtualLanes;
+  constexpr size_t kLine = 64 / sizeof(T);
+  // Vectors of virtual lanes side by side: one chain of additions at a time would fill the
+  // processor's queues, more sums than registers its memory.
+  constexpr size_t kColumns = kSums <= 3 ? 4 : 2;
+  const auto add_vector = [&](size_t i, size_t count, Wide(&to)[kSums]) HWY_ATTR {
+    Wide x[kOperands];
+    for (size_t o = 0; o < kOperands; ++o) x[o] = LoadWide(operands[o].row + i, count);
+    add(x, to);
+  };
+  Wide totals[kSums][kVectors];
+  for (auto& total : totals) {
+    for (Wide& v : total) v = hn::Zero(d);
+  }
+  const size_t full = end - (end - begin) % kVirtualLanes;
+  size_t i = begin;
+  for (; i < full; i = HWY_MIN(full, i + kGroup)) {
+    const size_t group_end = HWY_MIN(full, i + kGroup);
+    for (size_t v = 0; v < kVectors; v += kColumns) {
+      Wide group[kColumns][kSums];
+      for (auto& column : group) {
+        for (Wide& sum : column) sum = hn::Zero(d);
+      }
+      for (size_t j = i + v * kWideLanes; j < group_end; j += kVirtualLanes) {
+        for (const SumOperand<T>& operand : operands) {
+          for (size_t line = 0; line < kColumns * kWideLanes; line += kLine)
+            __builtin_prefetch(operand.ahead + j + line, /*rw=*/0, /*locality=*/2);
+        }
+        for (size_t c = 0; c < kColumns; ++c) add_vector(j + c * kWideLanes, kWideLanes, group[c]);
+      }
+      for (size_t c = 0; c < kColumns; ++c) {
+        for (size_t k = 0; k < kSums; ++k)
+          totals[k][v + c] = hn::Add(totals[k][v + c], group[c][k]);
+      }
+    }
+  }
+  for (size_t v = 0; v < kVectors && i < end; ++v, i += kWideLanes) {
+    const size_t count = HWY_MIN(end - i, kWideLanes);
+    Wide last[kSums];
+    for (Wide& sum : last) sum = hn::Zero(d);
+    add_vector(i, count, last);
+    const auto mask = hn::FirstN(d, count);
+    for (size_t k = 0; k < kSums; ++k)
+      totals[k][v] = hn::Add(totals[k][v], hn::IfThenElseZero(mask, last[k]));
+  }
+  for (size_t k = 0; k < kSums; ++k) {
+    for (size_t count = kVectors / 2; count > 0; count /= 2) {
+      for (size_t v = 0; v < count; ++v) totals[k][v] = hn::Add(totals[k][v], totals[k][v + count]);
+    }
+    sums[k] += SumOfHalves(d, totals[k][0]);
+  }
+}
+
+template <size_t kSums>
+struct RowSums {
+  double sum[kSums] = {};
+};
+
+template <size_t kSums, class T, size_t kOperands, class Add>
+HWY_INLINE RowSums<kSums> SumRows(size_t n, const SumOperand<T> (&operands)[kOperands],
+                                  const Add& add) {
+  RowSums<kSums> sums;
+  for (size_t start = 0; start < n; start += kClassChunk)
+    AddChunks<kSums>(start, HWY_MIN(n, start + kClassChunk), operands, add, sums.sum);
+  return sums;
+}
+
+// sum + x y. The product of two f32 is exact in f64.
+template <class T>
+HWY_INLINE Wide AddProduct(Wide x, Wide y, Wide sum) {
+  return sizeof(T) == 4 ? hn::MulAdd(x, y, sum) : hn::Add(hn::Mul(x, y), sum);
+}
+
+// sum + (x - y + offset)^2. The first sum as a MulAdd: the units that add have enough to do.
+HWY_INLINE Wide AddSquare(Wide x, Wide y, Wide offset, Wide sum) {
+  const Wide difference = hn::MulAdd(hn::Sub(x, y), hn::Set(WideTag(), 1.0), offset);
+  return hn::Add(hn::Mul(difference, difference), sum);
+}
+
 template <class Vector>
 HWY_INLINE double SumSquares(size_t n, const Vector& v) {
   return SumRow<double>(n, [&](auto, size_t i, size_t count) HWY_ATTR {
@@ -168,16 +277,35 @@ HWY_NOINLINE Squares ScaledSquares(size_t n, const Vector& v, double sum, double
   return {SumSquares(n, ScaledVector<Vector>{v, scale}) + addend * scale * scale, scale};
 }
 
+// Of the sum of the squares of v, and an addend.
 template <class Vector>
-HWY_INLINE Squares SquaresOf(size_t n, const Vector& v, double addend = 0) {
-  const double sum = SumSquares(n, v) + addend;
+HWY_INLINE Squares SquaresOfSum(size_t n, const Vector& v, double squares, double addend = 0) {
+  const double sum = squares + addend;
   if (HWY_LIKELY(sum >= kLowSquares && sum <= kHighSquares)) return {sum, 1};
   return ScaledSquares(n, v, sum, addend);
 }
 
+template <class Vector>
+HWY_INLINE Squares SquaresOf(size_t n, const Vector& v) {
+  return SquaresOfSum(n, v, SumSquares(n, v));
+}
+
 template <class T>
-HWY_INLINE Squares SquaredDistance(size_t n, const T* x, const T* y, double offset = 0) {
-  return SquaresOf(n, DifferenceVector<T>{x, y, offset});
+HWY_INLINE Squares SquaredDistance(size_t n, const SumOperand<T>& x, const SumOperand<T>& y,
+                                   double offset = 0) {
+  RowSums<1> sums;
+  if (offset == 0) {
+    sums = SumRows<1, T, 2>(n, {x, y}, [](const Wide(&v)[2], Wide(&sum)[1]) HWY_ATTR {
+      const Wide difference = hn::Sub(v[0], v[1]);
+      sum[0] = hn::Add(hn::Mul(difference, difference), sum[0]);
+    });
+  } else {
+    const Wide offsets = hn::Set(WideTag(), offset);
+    sums = SumRows<1, T, 2>(n, {x, y}, [&](const Wide(&v)[2], Wide(&sum)[1]) HWY_ATTR {
+      sum[0] = AddSquare(v[0], v[1], offsets, sum[0]);
+    });
+  }
+  return SquaresOfSum(n, DifferenceVector<T>{x.row, y.row, offset}, sums.sum[0]);
 }
 
 // x y / sqrt((|x|^2 + addend)(|y|^2 + addend)), 0 where one of those is, and its derivatives.
@@ -191,13 +319,24 @@ struct Cosine {
   double along_x = 0, along_y = 0;  // factors of the row itself
 
   Cosine() = default;
-  Cosine(const T* first, const T* second, size_t n, double addend) : x(first), y(second) {
+  Cosine(const T* first, const T* second, size_t n, double addend)
+      : Cosine(
+            first, second, n, addend,
+            SumRows<3, T, 2>(n, {first, second}, [](const Wide (&v)[2], Wide (&sum)[3]) HWY_ATTR {
+              sum[0] = AddProduct<T>(v[0], v[0], sum[0]);
+              sum[1] = AddProduct<T>(v[1], v[1], sum[1]);
+              sum[2] = AddProduct<T>(v[0], v[1], sum[2]);
+            })) {}
+  // Of the sums of x x, y y and x y.
+  Cosine(const T* first, const T* second, size_t n, double addend, const RowSums<3>& sums)
+      : x(first), y(second) {
     const RowVector<T> a = {x}, b = {y};
-    const Squares xs = SquaresOf(n, a, addend), ys = SquaresOf(n, b, addend);
+    const Squares xs = SquaresOfSum(n, a, sums.sum[0], addend);
+    const Squares ys = SquaresOfSum(n, b, sums.sum[1], addend);
     x_scale = xs.scale;
     y_scale = ys.scale;
     const double dot = x_scale == 1 && y_scale == 1
-                           ? DotProduct(n, a, b)
+                           ? sums.sum[2]
                            : DotProduct(n, ScaledVector<RowVector<T>>{a, x_scale},
                                         ScaledVector<RowVector<T>>{b, y_scale});
     value = dot;  // 0, or NaN

@@ -154,8 +154,8 @@ struct Triplet {
     const T* const anchor = RowOf(block, 0, row);
     const T* const positive = RowOf(block, 1, row);
     const T* const negative = RowOf(block, 2, row);
-    d->to_positive.Measure(metric, anchor, positive, block.width);
-    d->to_negative.Measure(metric, anchor, negative, block.width);
+    PairDistance<T>::MeasureBoth(metric, anchor, positive, negative, block.width, &d->to_positive,
+                                 &d->to_negative);
     d->positive = d->to_positive.value;
     d->negative = d->to_negative.value;
     if (swap) {
@@ -176,10 +176,7 @@ struct Triplet {
   T Row(const RowBlock<T>& block, size_t row, uint8_t* kind) const {
     Distances d;
     Measure(block, row, &d);
-    *kind = d.loss != d.loss          ? LossSums::kNoKind
-            : d.loss <= 0             ? kEasy
-            : d.negative < d.positive ? kHard
-                                      : kSemiHard;
+    *kind = KindOf(d);
     return static_cast<T>(AboveZero(d.loss));
   }
 
@@ -206,6 +203,14 @@ struct Triplet {
   }
 
  private:
+  // Looked up: a branch that cannot be foretold would wait for the distances, and the next row with
+  // it.
+  static uint8_t KindOf(const Distances& d) {
+    constexpr uint8_t kKinds[] = {kSemiHard, kEasy, kHard, kEasy, LossSums::kNoKind};
+    const unsigned easy = d.loss <= 0, hard = d.negative < d.positive, none = d.loss != d.loss;
+    return kKinds[none != 0 ? 4 : easy + 2 * hard];
+  }
+
   static HWY_INLINE void AddPartials(const PairDistance<T>& distance, double factor, size_t i,
                                      size_t count, Wide* dx, Wide* dy) {
     if (factor == 0) return;

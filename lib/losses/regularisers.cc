@@ -22,6 +22,15 @@ const T* EmbeddingOf(const RowBlock<T>& block, size_t row) {
   return block.operands[0] + row * block.width;
 }
 
+// The centers lie anywhere in the table: that of a row to come is fetched.
+template <class T>
+Squares SquaredDistanceToCenter(const RowBlock<T>& block, size_t row) {
+  const size_t next = row + 1 + kRowPrefetchBytes / sizeof(T) / HWY_MAX(block.width, size_t{1});
+  const T* const center = CenterOf(block, row);
+  const T* const ahead = next < block.rows ? CenterOf(block, next) : center;
+  return SquaredDistance<T>(block.width, EmbeddingOf(block, row), {center, ahead});
+}
+
 // factor v, and 0 for a factor of 0, whatever v.
 template <class Vector>
 HWY_INLINE Wide Times(double factor, const Vector& v, size_t i, size_t count) {
@@ -45,8 +54,7 @@ struct Center {
   Center(const double*, const RowBlock<T>&) {}
 
   T Row(const RowBlock<T>& block, size_t row) const {
-    const T* const x = EmbeddingOf(block, row);
-    return static_cast<T>(SquaredDistance(block.width, x, CenterOf(block, row)).Half());
+    return static_cast<T>(SquaredDistanceToCenter(block, row).Half());
   }
 
   void Gradient(const RowBlock<T>& block, size_t row, T scale, T* const* gradients) const {
@@ -107,8 +115,7 @@ struct CenterInvariant {
       item = gamma * half_excess * half_excess;
     }
     if (center_weight != 0) {
-      const T* const x = EmbeddingOf(block, row);
-      item += center_weight * SquaredDistance(block.width, x, center).Half();
+      item += center_weight * SquaredDistanceToCenter(block, row).Half();
     }
     return static_cast<T>(item);
   }
