@@ -58,6 +58,14 @@ struct Chain {
     rest = hn::MulAdd(low, one, rest);
   }
 
+  // By additions alone, for where other work fills the multipliers. Two levels.
+  HWY_INLINE void AddByAdders(V64 x) {
+    static_assert(kLevels == 2);
+    const V64 t = hn::Add(p, x);
+    rest = hn::Add(rest, hn::Sub(x, hn::Sub(t, p)));
+    p = t;
+  }
+
   V64 p;
   V64 q;  // Unused with two levels.
   V64 rest;

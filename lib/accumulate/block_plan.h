@@ -98,6 +98,13 @@ inline bool IsProven(int top, const Extent& extent, size_t n) {
   return extent.zero || (u < -1074 ? -1074 : u) + b - 1 <= 53 + extent.unit;
 }
 
+// Vectors whose items a one-pass sum adds plainly before they enter the chain, if they are fine
+// enough.
+inline constexpr int kLogRun = 3;
+inline bool AreExactInRuns(const Extent& extent) {
+  return extent.zero || extent.top - extent.unit + kLogRun <= 53;
+}
+
 inline BlockPlan PlanBlock(const Extent& extent, size_t n) {
   constexpr int kLowest = -1074;
   BlockPlan plan;

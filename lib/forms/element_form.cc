@@ -6,6 +6,9 @@
 namespace lossd {
 namespace {
 
+// A gradient of this size does not stay in a cache until it is read.
+constexpr int64_t kStreamedBytes = int64_t{16} << 20;
+
 // No more than there are: small buffers cost less to allocate.
 int64_t UnitsPerBlock(const FormCall& call) {
   return std::clamp<int64_t>(call.units, 1, kBlockItems);
@@ -74,6 +77,26 @@ absl::Status ElementForm<T>::Run(int64_t first, int64_t n, ItemBlock<T>* block) 
   return absl::OkStatus();
 }
 
+// False where the one-pass kernel may not read them.
+template <class T>
+bool ElementForm<T>::OnePassOperands(int64_t first, int64_t n, const float** operands) {
+  const ElementwiseKernels& kernels = call_.kernels.elementwise;
+  for (int i = 0; i < 2; ++i) {
+    const Operand& operand = call_.operands[i];
+    const bool checked =
+        kernels.one_pass_checks_targets && i == 1 && operand.values == ValueRule::kUnitInterval;
+    if (!operand.view || operand.repeats || operand.view.dtype() != DataType::kFloat32 ||
+        (operand.values != ValueRule::kAny && !checked)) {
+      return false;
+    }
+    if (!operand.view.contiguous() && pieces_[i] == nullptr)
+      pieces_[i] = AllocateFor<T>(kMaxBlockItems);
+    operands[i] = reinterpret_cast<const float*>(
+        operand.view.Run(first, n, reinterpret_cast<std::byte*>(pieces_[i].get())));
+  }
+  return !call_.operands[2].view;
+}
+
 template <class T>
 int64_t ElementForm<T>::AddInOnePass(int64_t first, int64_t n, LossSums* sums) {
   if constexpr (sizeof(T) == 8) return 0;
@@ -81,20 +104,15 @@ int64_t ElementForm<T>::AddInOnePass(int64_t first, int64_t n, LossSums* sums) {
   n = std::min(n, static_cast<int64_t>(kMaxBlockItems)) / kOnePassStep * kOnePassStep;
   if (kernel == nullptr || n == 0 || call_.sample_weight.view) return 0;
   const float* operands[2];
-  for (int i = 0; i < 2; ++i) {
-    const Operand& operand = call_.operands[i];
-    if (!operand.view || operand.repeats || operand.view.dtype() != DataType::kFloat32 ||
-        operand.values != ValueRule::kAny) {
-      return 0;
-    }
-    if (!operand.view.contiguous() && pieces_[i] == nullptr)
-      pieces_[i] = AllocateFor<T>(kMaxBlockItems);
-    operands[i] = reinterpret_cast<const float*>(
-        operand.view.Run(first, n, reinterpret_cast<std::byte*>(pieces_[i].get())));
-  }
+  if (!OnePassOperands(first, n, operands)) return 0;
   OnePassSum sum;
-  sum.top = one_pass_top_;
-  kernel(call_.parameters.data(), operands, static_cast<size_t>(n), &sum);
+  for (bool again = true; again;) {
+    sum.top = one_pass_top_;
+    sum.in_runs = one_pass_in_runs_;
+    kernel(call_.parameters.data(), operands, static_cast<size_t>(n), &sum);
+    again = !sum.parts.exact && sum.in_runs && !sum.runs_hold;
+    if (again) one_pass_in_runs_ = false;  // for good: blocks of one tensor are alike
+  }
   // One binade to spare where the guess was too low; it is lowered only where it was too high to
   // prove anything.
   if (sum.measured_top > sum.top) {
@@ -109,21 +127,41 @@ int64_t ElementForm<T>::AddInOnePass(int64_t first, int64_t n, LossSums* sums) {
   return n;
 }
 
+// The scales of a block; they are all one where nothing is weighted or left out.
+template <class T>
+const T* ElementForm<T>::GradientScales(const GradientCall& gradients) {
+  const bool skips = gradients.non_finite == NonFinitePolicy::kSkip;
+  if (skips || this->weights() != nullptr) return this->Scales(gradients);
+  if (even_scales_ == nullptr) {
+    even_scales_ = AllocateFor<T>(kBlockItems);
+    std::fill_n(even_scales_.get(), kBlockItems, static_cast<T>(1.0 / gradients.denominator));
+  }
+  return even_scales_.get();
+}
+
 template <class T>
 absl::Status ElementForm<T>::RunGradients(int64_t first, int64_t n, const GradientCall& gradients) {
-  ItemBlock<T> block;
-  if (absl::Status s = Run(first, n, &block); !s.ok()) return s;
-  const T* scales = this->Scales(gradients);
+  if (gradients.non_finite == NonFinitePolicy::kSkip) {
+    ItemBlock<T> block;  // whose items tell what is skipped
+    if (absl::Status s = Run(first, n, &block); !s.ok()) return s;
+  } else {
+    if (absl::Status s = this->Begin(first, n); !s.ok()) return s;
+    if (absl::Status s = ReadOperands(); !s.ok()) return s;
+  }
+  const T* scales = GradientScales(gradients);
   T* outputs[kMaxOperands] = {};
   for (int o = 0; o < kMaxOperands; ++o) {
     if (gradients.outputs[o] != nullptr)
       outputs[o] = reinterpret_cast<T*>(gradients.outputs[o]) + first;
   }
   const double* parameters = call_.parameters.data();
+  const bool streams = call_.units * static_cast<int64_t>(sizeof(T)) >= kStreamedBytes;
   if constexpr (sizeof(T) == 4) {
-    call_.kernels.elementwise.gradient_f32(parameters, values_, this->n(), scales, outputs);
+    call_.kernels.elementwise.gradient_f32(parameters, values_, this->n(), scales, streams,
+                                           outputs);
   } else {
-    call_.kernels.elementwise.gradient_f64(parameters, values_, this->n(), scales, outputs);
+    call_.kernels.elementwise.gradient_f64(parameters, values_, this->n(), scales, streams,
+                                           outputs);
   }
   return absl::OkStatus();
 }

@@ -22,7 +22,7 @@ class ElementForm : public FormBase<T> {
 
   // Adds leading units of [first, first + n) to the sums in one pass over the operands, without
   // storing items; returns how many. 0 where that cannot be: the kernels have no such pass, an
-  // operand is not in place, a value rule or weights must be seen to, or the sum could not be
+  // operand is not in place, weights or a value rule must be seen to, or the sum could not be
   // proven exact. Then Run and Collect do it.
   int64_t AddInOnePass(int64_t first, int64_t n, LossSums* sums);
 
@@ -30,6 +30,8 @@ class ElementForm : public FormBase<T> {
   absl::Status RunGradients(int64_t first, int64_t n, const GradientCall& gradients);
 
  private:
+  bool OnePassOperands(int64_t first, int64_t n, const float** operands);
+  const T* GradientScales(const GradientCall& gradients);
   absl::Status ReadOperands();
   absl::Status ReadOperand(const Operand& operand, std::unique_ptr<T[]>* buffer, const T** values);
 
@@ -37,8 +39,11 @@ class ElementForm : public FormBase<T> {
   const T* values_[kMaxOperands] = {};           // of the last Run
   std::unique_ptr<T[]> operands_[kMaxOperands];  // those that had to be copied
   std::unique_ptr<T[]> repeated_;
+  std::unique_ptr<T[]> even_scales_;
   std::unique_ptr<T[]> pieces_[2];  // of the one pass: runs of operands that lie in pieces
-  int one_pass_top_ = 0;            // a guess at the magnitude of the items, from the blocks before
+  // Guesses at the magnitude and the fineness of the items, from the blocks before.
+  int one_pass_top_ = 0;
+  bool one_pass_in_runs_ = true;
 };
 
 extern template class ElementForm<float>;

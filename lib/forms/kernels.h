@@ -31,26 +31,33 @@ using ElementwiseKernel = void (*)(const double* parameters, const T* const* ope
 
 // Adds the items of a block as they are computed, without storing them.
 struct OnePassSum {
-  int top = 0;       // in: every item is taken to be below 2^top in magnitude
-  ExactParts parts;  // out: their exact sum; `exact` is false if `top` did not let it be proven
+  int top = 0;           // in: every item is taken to be below 2^top in magnitude
+  bool in_runs = false;  // in: items are taken to be so coarse that a few add up without rounding
+  // out: their exact sum; `exact` is false if what was taken for granted does not hold, or an
+  // operand is out of the formula's ordinary range
+  ExactParts parts;
   int measured_top =
       0;  // out: every item is below 2^measured_top; beyond any double for a NaN or an infinity
+  bool runs_hold = false;  // out: what `in_runs` assumes holds
 };
-// For f32 and n a multiple of kOnePassStep up to kMaxBlockItems.
+// For f32, the first two operands, and n a multiple of kOnePassStep up to kMaxBlockItems.
 inline constexpr int64_t kOnePassStep = 64;
 using OnePassKernel = void (*)(const double* parameters, const float* const* operands, size_t n,
                                OnePassSum* sum);
 
 // gradients[o][i] = scales[i] * d formula / d operands[o][i], for every o whose gradients[o] is not
 // null; exactly 0 where the scale is. Only of operands whose bit is set in `gradients` below.
+// `streams`: the gradients are written past the caches.
 template <class T>
 using ElementwiseGradientKernel = void (*)(const double* parameters, const T* const* operands,
-                                           size_t n, const T* scales, T* const* gradients);
+                                           size_t n, const T* scales, bool streams,
+                                           T* const* gradients);
 
 struct ElementwiseKernels {
   ElementwiseKernel<float> f32 = nullptr;
   ElementwiseKernel<double> f64 = nullptr;
-  OnePassKernel one_pass_f32 = nullptr;  // for cheap formulas; null: there is none
+  OnePassKernel one_pass_f32 = nullptr;  // null: there is none
+  bool one_pass_checks_targets = false;  // it takes no target beyond 0 to 1
   int operands = 0;
   int parts = 0;
   ElementwiseGradientKernel<float> gradient_f32 = nullptr;  // null: no gradients

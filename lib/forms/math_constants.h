@@ -126,6 +126,46 @@ struct MathConstants<double> {
       0x1.e24976deac9dfp-4, 0x1.a7457f0ed077ap-4, 0x1.da528d6827f77p-4};
 };
 
+// Of the functions by tables of 16 entries, table_math-inl.h; f32 only.
+struct TableConstants {
+  // 16 / ln 2, and ln(2) / 16 as a sum of two.
+  static constexpr float kStepsPerNat = 0x1.715476p+4f;
+  static constexpr float kStep = 0x1.62e430p-5f;
+  static constexpr float kStepRest = -0x1.05c610p-33f;
+  // Entry j: 2^(j/16), less j / 16 in the exponent of its bits: adding (16 n + j) / 16 there makes
+  // it 2^(n + j/16).
+  alignas(64) static constexpr float kExp[16] = {
+      0x1.000000p+0f, 0x1.fb5586p-1f, 0x1.f72b84p-1f, 0x1.f387a6p-1f,
+      0x1.f06fe0p-1f, 0x1.edea64p-1f, 0x1.ebfdaep-1f, 0x1.eab07ep-1f,
+      0x1.ea09e6p-1f, 0x1.ea1148p-1f, 0x1.eace54p-1f, 0x1.ec4918p-1f,
+      0x1.ee89fap-1f, 0x1.f199bep-1f, 0x1.f5818ep-1f, 0x1.fa4afap-1f};
+  // What the rounding of 2^(j/16) took off, over 2^(j/16).
+  alignas(64) static constexpr float kExpRest[16] = {
+      0x0.0p+0f,        0x1.8d96d4p-25f,  -0x1.9c0c22p-27f, 0x1.964904p-25f,
+      0x1.125002p-25f,  0x1.370be4p-25f,  -0x1.0a3550p-25f, -0x1.00d8acp-27f,
+      0x1.26055cp-26f,  -0x1.05cb44p-25f, 0x1.67a1cap-28f,  0x1.a3b5e4p-28f,
+      -0x1.f9c304p-27f, -0x1.6961b4p-28f, -0x1.a5217cp-28f, 0x1.61428ep-28f};
+  // (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/32, error 2^-29.2 of exp(r).
+  static constexpr float kExpStep[] = {0x1.000220p-1f, 0x1.555636p-3f};
+  // Entry k: a value near 1 / (1 + k/15) and minus its logarithm, chosen among the neighbours so
+  // that the float of the logarithm is right to 2^-36.
+  alignas(64) static constexpr float kInverse[16] = {
+      0x1.000000p+0f, 0x1.dfed14p-1f, 0x1.c3cdfap-1f, 0x1.aaae7cp-1f,
+      0x1.9440d6p-1f, 0x1.7fea98p-1f, 0x1.6db3eep-1f, 0x1.5d0df8p-1f,
+      0x1.4dd37cp-1f, 0x1.3ff3a0p-1f, 0x1.334680p-1f, 0x1.275bf2p-1f,
+      0x1.1c80e2p-1f, 0x1.1239b2p-1f, 0x1.08dedap-1f, 0x1.00040cp-1f};
+  alignas(64) static constexpr float kLog[16] = {
+      0x0.000000p+0f, 0x1.08fb06p-4f, 0x1.00273ep-3f, 0x1.7552aep-3f,
+      0x1.e3e85ep-3f, 0x1.26cf38p-2f, 0x1.589460p-2f, 0x1.884a6ap-2f,
+      0x1.b5f824p-2f, 0x1.e1703cp-2f, 0x1.056ac6p-1f, 0x1.19aaf8p-1f,
+      0x1.2cd730p-1f, 0x1.3fadfep-1f, 0x1.517366p-1f, 0x1.62dc18p-1f};
+  // (log(1 + f) - f) / f^2 for |f| <= 1/30, error 2^-24.4 of log(1 + f).
+  static constexpr float kLogStep[] = {-0x1.fffffep-2f, 0x1.558696p-2f, -0x1.003358p-2f};
+  // The same with an error of 2^-30.9.
+  static constexpr float kLogFine[] = {-0x1.fffffcp-2f, 0x1.555550p-2f, -0x1.003beep-2f,
+                                       0x1.9a0fe8p-3f};
+};
+
 }  // namespace lossd
 
 #endif  // LOSSD_LIB_FORMS_MATH_CONSTANTS_H_

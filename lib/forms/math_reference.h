@@ -25,6 +25,9 @@ enum MathFunction {
   kLogCosh,
   kPow,
   kAtan,
+  kExps,
+  kLog1pExpNegAbs,
+  kLogCoshes,
   kMathFunctions
 };
 
@@ -49,6 +52,7 @@ class Reference {
     mpfr_set_d(x_, x, MPFR_RNDN);
     switch (function) {
       case kExp:
+      case kExps:
       case kExpNonPositive:
         mpfr_exp(value_, x_, MPFR_RNDN);
         break;
@@ -69,6 +73,9 @@ class Reference {
       case kLog1pExpNeg:
         Log1pExp(value_, -x);
         break;
+      case kLog1pExpNegAbs:
+        Log1pExp(value_, -std::abs(x));
+        break;
       case kSoftplus:
         Log1pExp(value_, x);
         break;
@@ -79,6 +86,7 @@ class Reference {
         mpfr_ui_div(value_, 1, t_, MPFR_RNDN);
         break;
       case kLogCosh:
+      case kLogCoshes:
         LogCosh(std::abs(x));
         break;
       case kAtan:

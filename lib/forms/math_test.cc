@@ -13,6 +13,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
 #include "lib/forms/math-inl.h"
+#include "lib/forms/table_math-inl.h"
 
 #ifndef LOSSD_LIB_FORMS_MATH_TEST_ONCE_
 #define LOSSD_LIB_FORMS_MATH_TEST_ONCE_
@@ -34,6 +35,7 @@ struct MathKernels {
   int64_t target;
   Evaluate<float> f32;
   Evaluate<double> f64;
+  Evaluate<float> ordinary;  // of kExps and kLog1pExpNegAbs, below kOrdinaryExp
 };
 
 }  // namespace lossd
@@ -56,6 +58,22 @@ HWY_INLINE V Apply(D d, V x, V y) {
   if constexpr (kFunction == kLogCosh) return LogCosh(d, x);
   if constexpr (kFunction == kAtan) return AtanOfRatio(d, x, hn::Set(d, hn::TFromD<D>(1)));
   if constexpr (kFunction == kPow) return Pow(d, x, y);
+}
+
+// Four vectors at a time; kOrdinary as in table_math-inl.h.
+template <MathFunction kFunction, bool kOrdinary, class T>
+void LoopOfVectors(const T* x, size_t n, T* out) {
+  using D = hn::ScalableTag<T>;
+  const D d;
+  constexpr size_t kLanes = hn::MaxLanes(d);
+  for (size_t i = 0; i < n; i += 4 * kLanes) {
+    hn::Vec<D> in[4], results[4];
+    for (size_t v = 0; v < 4; ++v) in[v] = hn::LoadU(d, x + i + v * kLanes);
+    if constexpr (kFunction == kExps) Exps<kOrdinary>(d, in, results);
+    if constexpr (kFunction == kLog1pExpNegAbs) Log1pExpNegAbs<kOrdinary>(d, in, results);
+    if constexpr (kFunction == kLogCoshes) LogCoshes(d, in, results);
+    for (size_t v = 0; v < 4; ++v) hn::StoreU(results[v], d, out + i + v * kLanes);
+  }
 }
 
 template <MathFunction kFunction, class T>
@@ -93,12 +111,23 @@ void Dispatch(MathFunction function, const T* x, const T* y, size_t n, T* out) {
       return Loop<kAtan>(x, y, n, out);
     case kPow:
       return Loop<kPow>(x, y, n, out);
+    case kExps:
+      return LoopOfVectors<kExps, false>(x, n, out);
+    case kLog1pExpNegAbs:
+      return LoopOfVectors<kLog1pExpNegAbs, false>(x, n, out);
+    case kLogCoshes:
+      return LoopOfVectors<kLogCoshes, false>(x, n, out);
     case kMathFunctions:
       return;
   }
 }
 
-MathKernels Kernels() { return {HWY_TARGET, &Dispatch<float>, &Dispatch<double>}; }
+void Ordinary(MathFunction function, const float* x, const float*, size_t n, float* out) {
+  if (function == kExps) return LoopOfVectors<kExps, true>(x, n, out);
+  LoopOfVectors<kLog1pExpNegAbs, true>(x, n, out);
+}
+
+MathKernels Kernels() { return {HWY_TARGET, &Dispatch<float>, &Dispatch<double>, &Ordinary}; }
 
 }  // namespace lossd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -144,6 +173,9 @@ constexpr FunctionTraits kTraits[kMathFunctions] = {
     {"log_cosh", 1.15, 1.15, 0x0e8d6ed3ada1e9ea, 0x7d22d0ef0ae3a42a, -3, 3, 1},
     {"pow", 0.51, 0.95, 0xc79da585be4022ee, 0x2c36140dcb2a086f, 0, 2, 1},
     {"atan", 2.55, 1.45, 0xcf963e60a8d65b36, 0xf292074398fddb06, -4, 4, 1},
+    {"exps", 1.1, 0.9, 0x09a18ccd8176b75d, 0x80788c61689dd304, -106, 90, 7.2},
+    {"log1p_exp_neg_abs", 2.2, 1.8, 0x57f71763e146f6e6, 0xa4fe8c19ddcdf2fa, -106, 106, 7.2},
+    {"log_coshes", 1.9, 1.15, 0x055dc3bd304278cf, 0xb00b0603cbd57c76, -3, 3, 1},
 };
 
 // The kernels of each target that was built and runs here.
@@ -306,7 +338,7 @@ struct Worst {
 };
 
 template <class T>
-std::vector<T> Run(const MathKernels& kernels, MathFunction function, const Points<T>& points) {
+std::vector<T> Outputs(const MathKernels& kernels, MathFunction function, const Points<T>& points) {
   std::vector<T> out(points.x.size());
   if constexpr (sizeof(T) == 4) {
     kernels.f32(function, points.x.data(), points.y.data(), out.size(), out.data());
@@ -319,7 +351,7 @@ std::vector<T> Run(const MathKernels& kernels, MathFunction function, const Poin
 template <class T>
 Worst AgainstMpfr(const MathKernels& kernels, MathFunction function, size_t count) {
   const Points<T> points = MakePoints<T>(function, count);
-  const std::vector<T> out = Run(kernels, function, points);
+  const std::vector<T> out = Outputs(kernels, function, points);
   Reference reference;
   Worst worst;
   for (size_t i = 0; i < out.size(); ++i) {
@@ -344,13 +376,13 @@ double UlpErrorF32(float got, double value) {
 
 Worst F32AgainstF64(const MathKernels& kernels, MathFunction function, size_t count) {
   const Points<float> points = MakePoints<float>(function, count);
-  const std::vector<float> out = Run(kernels, function, points);
+  const std::vector<float> out = Outputs(kernels, function, points);
   Points<double> wide{{points.x.begin(), points.x.end()}, {points.y.begin(), points.y.end()}};
   if (function == kExpTermNonPositive) {
     for (double& x : wide.x)
       x = x < kExpTermLow<float> ? -std::numeric_limits<double>::infinity() : x;
   }
-  const std::vector<double> truth = Run(kernels, function, wide);
+  const std::vector<double> truth = Outputs(kernels, function, wide);
   Worst worst;
   for (size_t i = 0; i < out.size(); ++i) {
     worst.Add(UlpErrorF32(out[i], truth[i]), points.x[i], points.y[i], out[i]);
@@ -372,10 +404,10 @@ uint64_t HashOf(std::vector<T>& values) {
 template <class T>
 uint64_t HashOnEveryTarget(const std::vector<MathKernels>& targets, MathFunction function) {
   const Points<T> points = MakePoints<T>(function, 100000);
-  std::vector<T> first = Run(targets.front(), function, points);
+  std::vector<T> first = Outputs(targets.front(), function, points);
   const uint64_t hash = HashOf(first);
   for (const MathKernels& kernels : targets) {
-    std::vector<T> other = Run(kernels, function, points);
+    std::vector<T> other = Outputs(kernels, function, points);
     EXPECT_EQ(HashOf(other), hash) << kTraits[function].name;
     for (size_t i = 0; i < first.size(); ++i) {
       if (std::bit_cast<BitsOf<T>>(first[i]) != std::bit_cast<BitsOf<T>>(other[i])) {
@@ -420,6 +452,22 @@ TEST(MathTest, EqualBitsOnEveryTargetAndCompiler) {
                   static_cast<unsigned long long>(f32), static_cast<unsigned long long>(f64));
     EXPECT_TRUE(f32 == kTraits[i].hash_f32 && f64 == kTraits[i].hash_f64)
         << kTraits[i].name << ": " << hashes;
+  }
+}
+
+TEST(MathTest, OrdinaryArgumentsGiveTheBitsOfTheWholeLine) {
+  for (const MathKernels& kernels : KernelsOfEachTarget()) {
+    for (const MathFunction function : {kExps, kLog1pExpNegAbs}) {
+      Points<float> points = MakePoints<float>(function, 100000);
+      for (float& x : points.x) x = std::abs(x) <= 87 ? x : 1.0f;
+      const std::vector<float> whole = Outputs(kernels, function, points);
+      std::vector<float> ordinary(whole.size());
+      kernels.ordinary(function, points.x.data(), nullptr, whole.size(), ordinary.data());
+      for (size_t i = 0; i < whole.size(); ++i) {
+        ASSERT_EQ(std::bit_cast<uint32_t>(whole[i]), std::bit_cast<uint32_t>(ordinary[i]))
+            << kTraits[function].name << " at " << points.x[i];
+      }
+    }
   }
 }
 

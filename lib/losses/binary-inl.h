@@ -13,9 +13,12 @@
 #define LOSSD_LIB_LOSSES_BINARY_INL_H_
 #endif
 
+#include <limits>
+
 #include "hwy/highway.h"
 #include "lib/forms/math-inl.h"
 #include "lib/forms/predictions-inl.h"
+#include "lib/forms/table_math-inl.h"
 #include "lib/losses/descriptor.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -42,11 +45,31 @@ struct FromLogits {
   template <class D, class V>
   static HWY_INLINE NegLogs<V> Logs(D d, V x) {
     const V zero = hn::Zero(d);
-    const V small = Log1pExpNeg(d, hn::Abs(x));
+    const V logits[1] = {x};
+    V logs[1];
+    Log1pExpNegAbs<false>(d, logits, logs);
+    const V small = logs[0];
     // Exactly one of max(x, 0) and max(-x, 0) is not 0.
     const V above = hn::IfThenElseZero(hn::Gt(x, zero), x);
     const V below = hn::IfThenElseZero(hn::Lt(x, zero), hn::Sub(zero, x));
     return {hn::Add(below, small), hn::Add(above, small)};
+  }
+  // a (-log p) + (1 - y) (-log(1 - p)), with a = y times a weight: as (a + 1 - y) log(1 + e^-|x|) +
+  // max(x, 0) - x c, c = y where x > 0 and a elsewhere. With a weight of 1 the factor is 1 exactly.
+  template <bool kOrdinary, class D, class V>
+  static HWY_INLINE V CrossEntropy(D d, V x, V y, V small, V c) {
+    const hn::RebindToSigned<D> di;
+    const V above = hn::BitCast(d, hn::Max(hn::BitCast(di, x), hn::Zero(di)));
+    V large = hn::NegMulAdd(x, c, above);
+    if constexpr (!kOrdinary) {
+      // The limits at infinity: 0 if the target is met.
+      const V factor =
+          hn::IfThenElse(hn::Gt(x, hn::Zero(d)), hn::Sub(hn::Set(d, hn::TFromD<D>(1)), y), c);
+      const V infinity = hn::Set(d, std::numeric_limits<hn::TFromD<D>>::infinity());
+      const V limit = MaskedMul(d, factor, infinity);
+      large = hn::IfThenElse(hn::Eq(hn::Abs(x), infinity), limit, large);
+    }
+    return hn::Add(large, small);
   }
   // Both from one exponential; 2.5 ulp.
   template <class D, class V>

@@ -54,16 +54,44 @@ struct BceLogits {
   explicit BceLogits(const double* p) : scale(static_cast<T>(UnitsPerNat(p[0]))) {}
   template <class D, class V>
   V Item(D d, V prediction, V y, V pos_weight) const {
-    const NegLogs<V> logs = FromLogits::Logs(d, prediction);
+    const V logits[1] = {prediction};
+    V small[1];
+    Log1pExpNegAbs<false>(d, logits, small);
+    const V weighted = hn::Mul(y, pos_weight);
     const V rest = hn::Sub(hn::Set(d, T(1)), y);
-    const V positive = MaskedMul(d, hn::Mul(y, pos_weight), logs.positive);
-    return hn::Mul(hn::Add(positive, MaskedMul(d, rest, logs.negative)), hn::Set(d, scale));
+    const V c = hn::IfThenElse(hn::Gt(prediction, hn::Zero(d)), y, weighted);
+    const V of_both = MaskedMul(d, hn::Add(weighted, rest), small[0]);
+    const V item = FromLogits::CrossEntropy<false>(d, prediction, y, of_both, c);
+    return hn::Mul(item, hn::Set(d, scale));
   }
   template <int kOperand, class D, class V>
   V Gradient(D d, V prediction, V y, V pos_weight) const {
     const V rest = hn::Sub(hn::Set(d, T(1)), y);
     const V slope = FromLogits::Slope(d, prediction, hn::Mul(y, pos_weight), rest);
     return hn::Mul(slope, hn::Set(d, scale));
+  }
+};
+
+// The same without it.
+template <class T>
+struct UnweightedBceLogits {
+  static constexpr int kOperands = 2;
+  static constexpr bool kOnePass = true;
+  static constexpr bool kHeavy = true;
+  static constexpr float kOrdinaryPrediction = kOrdinaryExp;
+  T scale;
+  explicit UnweightedBceLogits(const double* p) : scale(static_cast<T>(UnitsPerNat(p[0]))) {}
+  template <bool kOrdinary, class D, class V, size_t kCount>
+  HWY_INLINE void Vectors(D d, const V (&logits)[kCount], const V (&y)[kCount],
+                          V (&items)[kCount]) const {
+    V small[kCount];
+    Log1pExpNegAbs<kOrdinary>(d, logits, small);
+    for (size_t v = 0; v < kCount; ++v) {
+      items[v] = FromLogits::CrossEntropy<kOrdinary>(d, logits[v], y[v], small[v], y[v]);
+    }
+    for (size_t v = 0; v < kCount && scale != T(1); ++v) {
+      items[v] = hn::Mul(items[v], hn::Set(d, scale));
+    }
   }
 };
 
@@ -151,8 +179,9 @@ constexpr Input kPosWeight = {"pos_weight", ShapeRule::kLastDimension, TypeRule:
 constexpr Input kLogitsTargetsWeight[] = {kLogits, kTargets, kPosWeight};
 
 constexpr ItemKind kItem = ItemKind::kElement;
-constexpr Signature kBceSignatures[] = {{kLogitsTargetsWeight, kItem, Elementwise<BceLogits>()},
-                                        {kProbsTargets, kItem, Elementwise<BceProbs>()}};
+constexpr Signature kBceSignatures[] = {
+    {kLogitsTargetsWeight, kItem, Elementwise<BceLogits, UnweightedBceLogits>()},
+    {kProbsTargets, kItem, Elementwise<BceProbs>()}};
 constexpr Signature kWeightedSignatures[] = {{kLogitsTargets, kItem, Elementwise<WeightedLogits>()},
                                              {kProbsTargets, kItem, Elementwise<WeightedProbs>()}};
 

@@ -2,6 +2,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "lib/losses/focal.cc"
 #include <limits>
+#include <type_traits>
 
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
@@ -49,6 +50,7 @@ template <class T, class Prediction>
 struct Focal {
   static constexpr int kOperands = 2;
   static constexpr uint32_t kGradients = 1;
+  static constexpr bool kHeavy = true;
   struct {
     double gamma, scale, alpha, rest_of_alpha;
   } exact;  // for items
@@ -61,8 +63,25 @@ struct Focal {
         alpha(static_cast<T>(p[1])),
         rest_of_alpha(static_cast<T>(1 - p[1])),
         has_alpha(p[1] == p[1]) {}
+  template <bool kOrdinary, class D, class V, size_t kCount>
+  HWY_INLINE void Vectors(D d, const V (&predictions)[kCount], const V (&y)[kCount],
+                          V (&items)[kCount]) const {
+    constexpr bool kShort = sizeof(T) == 4 && std::is_same_v<Prediction, FromLogits>;
+    if constexpr (kShort) {
+      if (exact.gamma == 1 || exact.gamma == 2) {
+        OfHardTargets<kOrdinary>(d, predictions, y, items);
+        for (size_t v = 0; v < kCount; ++v) {
+          const auto hard = hn::Or(hn::Eq(y[v], hn::Zero(d)), hn::Eq(y[v], hn::Set(d, T(1))));
+          if (HWY_LIKELY(hn::AllTrue(d, hard))) continue;
+          items[v] = hn::IfThenElse(hard, items[v], Item(d, predictions[v], y[v]));
+        }
+        return;
+      }
+    }
+    for (size_t v = 0; v < kCount; ++v) items[v] = Item(d, predictions[v], y[v]);
+  }
   template <class D, class V>
-  V Item(D d, V prediction, V y) const {
+  HWY_INLINE V Item(D d, V prediction, V y) const {
     FocalTerms<V> terms = {Prediction::Logs(d, prediction), {}, y};
     if constexpr (sizeof(T) == 8) {
       terms.p = Prediction::BothTwoPart(d, prediction);
@@ -106,6 +125,52 @@ struct Focal {
   }
 
  private:
+  // f32 logits with targets of 0 and 1 and a gamma of 1 or 2. With u = -x for a target of 1 and x
+  // for 0, the item is softplus(u) sigmoid(u)^gamma, the sigmoid in two parts.
+  template <bool kOrdinary, class D, class V, size_t kCount>
+  HWY_INLINE void OfHardTargets(D d, const V (&logits)[kCount], const V (&y)[kCount],
+                                V (&items)[kCount]) const {
+    const hn::RebindToSigned<D> di;
+    const V one = hn::Set(d, 1.0f), zero = hn::Zero(d);
+    V u[kCount];
+    for (size_t v = 0; v < kCount; ++v) {
+      // The bits of 1 lend their 29th for a sign.
+      const V flip = hn::BitCast(d, hn::ShiftLeft<2>(hn::BitCast(di, y[v])));
+      u[v] = hn::Xor(logits[v], hn::And(flip, hn::SignBit(d)));
+    }
+    const FineSoftplus<V, kCount> e = FineLog1pExpNegAbs<kOrdinary>(d, u);
+    for (size_t v = 0; v < kCount; ++v) {
+      const V sum = hn::Add(one, e.hi[v]);
+      const V sum_lo = hn::Add(hn::Sub(e.hi[v], hn::Sub(sum, one)), e.lo[v]);
+      const V inverse = hn::Div(one, sum);
+      // sigmoid(u) = (u < 0 ? e : 1) / (1 + e) = p + p_lo.
+      const auto below = hn::RebindMask(d, hn::Lt(hn::BitCast(di, u[v]), hn::Zero(di)));
+      const V numerator = hn::IfThenElse(below, e.hi[v], one);
+      const V numerator_lo = hn::IfThenElseZero(below, e.lo[v]);
+      const V p = hn::Mul(numerator, inverse);
+      const V rest = hn::NegMulAdd(p, sum_lo, hn::NegMulAdd(p, sum, numerator));
+      const V p_lo = hn::Mul(hn::Add(rest, numerator_lo), inverse);
+      const V power =
+          exact.gamma == 2 ? hn::MulAdd(p, p, hn::Mul(hn::Add(p, p), p_lo)) : hn::Add(p, p_lo);
+      const V above = hn::BitCast(d, hn::Max(hn::BitCast(di, u[v]), hn::Zero(di)));
+      const V softplus = hn::Add(above, e.log[v]);
+      items[v] = hn::Mul(power, softplus);
+      if constexpr (!kOrdinary) {
+        // Infinite logarithms of impossible items.
+        items[v] = hn::IfThenElse(hn::Eq(power, zero), zero, items[v]);
+        items[v] = hn::IfThenElse(hn::Eq(u[v], u[v]), items[v], u[v]);
+      }
+    }
+    for (size_t v = 0; v < kCount && has_alpha; ++v) {
+      const V factor =
+          hn::IfThenElse(hn::Eq(y[v], one), hn::Set(d, alpha), hn::Set(d, rest_of_alpha));
+      items[v] = MaskedMul(d, factor, items[v]);
+    }
+    for (size_t v = 0; v < kCount && scale != T(1); ++v) {
+      items[v] = hn::Mul(items[v], hn::Set(d, scale));
+    }
+  }
+
   // f64. 1 - p_t is formed as y (1 - p) + (1 - y) p: two terms of at least 0, so that it keeps its
   // digits where p_t is near 1; and in two parts, as the power multiplies its error by gamma.
   template <class D, class V>
@@ -202,7 +267,11 @@ struct Focal {
   }
 };
 template <class T>
-using FocalLogits = Focal<T, FromLogits>;
+struct FocalLogits : Focal<T, FromLogits> {
+  using Focal<T, FromLogits>::Focal;
+  static constexpr bool kOnePass = true;
+  static constexpr float kOrdinaryPrediction = kOrdinaryExp;
+};
 template <class T>
 using FocalProbs = Focal<T, FromClampedProbs>;
 

@@ -10,6 +10,7 @@
 #include "lib/forms/elementwise-inl.h"
 #include "lib/forms/math-inl.h"
 #include "lib/forms/predictions-inl.h"
+#include "lib/forms/table_math-inl.h"
 #include "lib/losses/families.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -166,10 +167,15 @@ template <class T>
 struct LogCoshLoss {
   static constexpr int kOperands = 2;
   static constexpr uint32_t kGradients = 1;
+  static constexpr bool kOnePass = true;
+  static constexpr bool kHeavy = true;
   explicit LogCoshLoss(const double*) {}
-  template <class D, class V>
-  V Item(D d, V prediction, V target) const {
-    return LogCosh(d, hn::Sub(prediction, target));
+  template <bool kOrdinary, class D, class V, size_t kCount>
+  HWY_INLINE void Vectors(D d, const V (&predictions)[kCount], const V (&targets)[kCount],
+                          V (&items)[kCount]) const {
+    V difference[kCount];
+    for (size_t v = 0; v < kCount; ++v) difference[v] = hn::Sub(predictions[v], targets[v]);
+    LogCoshes(d, difference, items);
   }
   template <int kOperand, class D, class V>
   V Gradient(D d, V prediction, V target) const {
@@ -224,39 +230,63 @@ template <class T>
 struct PoissonNll {
   static constexpr int kOperands = 2;
   static constexpr uint32_t kGradients = 1;
+  static constexpr bool kOnePass = true;
+  static constexpr bool kHeavy = true;
   bool log_input, full;
   T eps;
   explicit PoissonNll(const double* p)
       : log_input(p[0] != 0), full(p[1] != 0), eps(static_cast<T>(p[2])) {}
-  // rate - t log_rate; the rate alone where t is 0: 0 log 0 is 0.
-  template <class D, class V>
-  static HWY_INLINE V Fit(D d, V target, V log_rate, V rate) {
-    const auto nothing = hn::And(hn::Eq(target, hn::Zero(d)), hn::Eq(log_rate, log_rate));
-    return hn::IfThenElse(nothing, rate, hn::NegMulAdd(target, log_rate, rate));
-  }
-  template <class D, class V>
-  V Item(D d, V prediction, V target) const {
-    V item;
+  template <bool kOrdinary, class D, class V, size_t kCount>
+  HWY_INLINE void Vectors(D d, const V (&predictions)[kCount], const V (&targets)[kCount],
+                          V (&items)[kCount]) const {
     if (log_input) {
-      item = Fit(d, target, prediction, Exp(d, prediction));
+      OfLogRates<kOrdinary>(d, predictions, targets, items);
     } else {
-      item = Fit(d, target, Log(d, hn::Add(prediction, hn::Set(d, eps))), prediction);
+      for (size_t v = 0; v < kCount; ++v) {
+        const V log_rate = Log(d, hn::Add(predictions[v], hn::Set(d, eps)));
+        items[v] = Fit(d, targets[v], log_rate, predictions[v]);
+      }
     }
-    if (full) {
-      // Stirling: t log t - t + log(2 pi t) / 2 where t > 1.
-      constexpr T kTwoPi = static_cast<T>(6.283185307179586476925);
-      const V log_2_pi_t = Log(d, hn::Mul(hn::Set(d, kTwoPi), target));
-      const V stirling =
-          hn::MulAdd(hn::Set(d, T(0.5)), log_2_pi_t, hn::MulSub(target, Log(d, target), target));
-      item = hn::IfThenElse(hn::Gt(target, hn::Set(d, T(1))), hn::Add(item, stirling), item);
-    }
-    return item;
+    for (size_t v = 0; v < kCount && full; ++v) items[v] = PlusStirling(d, targets[v], items[v]);
   }
   template <int kOperand, class D, class V>
   V Gradient(D d, V prediction, V target) const {
     if (log_input) return hn::Sub(Exp(d, prediction), target);
     const V rate = hn::Add(prediction, hn::Set(d, eps));
     return hn::Sub(hn::Set(d, T(1)), MaskedDiv(d, target, rate));
+  }
+
+ private:
+  template <bool kOrdinary, class D, class V, size_t kCount>
+  static HWY_INLINE void OfLogRates(D d, const V (&log_rates)[kCount], const V (&targets)[kCount],
+                                    V (&items)[kCount]) {
+    V rates[kCount];
+    Exps<kOrdinary>(d, log_rates, rates);
+    for (size_t v = 0; v < kCount; ++v) {
+      if constexpr (kOrdinary) {
+        // Out of the range of Exps the item is not finite, and takes the other way.
+        const auto ordinary = hn::Lt(hn::Abs(log_rates[v]), hn::Set(d, kOrdinaryExp));
+        const V item = hn::NegMulAdd(targets[v], log_rates[v], rates[v]);
+        items[v] = hn::IfThenElse(ordinary, item, hn::NaN(d));
+      } else {
+        items[v] = Fit(d, targets[v], log_rates[v], rates[v]);
+      }
+    }
+  }
+  // rate - t log_rate; the rate alone where t is 0: 0 log 0 is 0.
+  template <class D, class V>
+  static HWY_INLINE V Fit(D d, V target, V log_rate, V rate) {
+    const auto nothing = hn::And(hn::Eq(target, hn::Zero(d)), hn::Eq(log_rate, log_rate));
+    return hn::IfThenElse(nothing, rate, hn::NegMulAdd(target, log_rate, rate));
+  }
+  // With t log t - t + log(2 pi t) / 2 where t > 1.
+  template <class D, class V>
+  static HWY_INLINE V PlusStirling(D d, V target, V item) {
+    constexpr T kTwoPi = static_cast<T>(6.283185307179586476925);
+    const V log_2_pi_t = Log(d, hn::Mul(hn::Set(d, kTwoPi), target));
+    const V stirling =
+        hn::MulAdd(hn::Set(d, T(0.5)), log_2_pi_t, hn::MulSub(target, Log(d, target), target));
+    return hn::IfThenElse(hn::Gt(target, hn::Set(d, T(1))), hn::Add(item, stirling), item);
   }
 };
 

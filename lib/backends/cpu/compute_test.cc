@@ -7,8 +7,10 @@
 
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <future>
 #include <limits>
+#include <span>
 #include <thread>
 
 #include "lib/base/status.h"
@@ -278,6 +280,39 @@ TEST(Compute, PooledItemsTakeASecondPass) {
     LossSpec given = pooled.spec;
     given.parameters[0] = 1 - sums.parts[2].Round() / static_cast<double>(samples);
     EXPECT_EQ(ItemsOf(given, pooled.inputs->views()), pooled.items);
+  }
+}
+
+// Large gradients are written past the caches, in whole lines where there are any.
+TEST(Compute, LargeGradientsAreThoseOfTheItemsAtAnyAddress) {
+  constexpr size_t kItems = (size_t{16} << 20) / sizeof(float) + 37;
+  std::vector<float> predictions(kItems), targets(kItems);
+  for (size_t i = 0; i < kItems; ++i) {
+    predictions[i] = static_cast<float>(i % 1001);
+    targets[i] = static_cast<float>(i % 77);
+  }
+  const auto view = [](const std::vector<float>& values) {
+    return *TensorView::Create(DataType::kFloat32, Shape{static_cast<int64_t>(kItems)},
+                               std::as_bytes(std::span(values)));
+  };
+  LossSpec spec;
+  spec.row = &RowOf("mse");
+  const BoundLoss loss =
+      *Bind(spec, {{"predictions", view(predictions)}, {"targets", view(targets)}});
+  ThreadPool pool(2);
+  for (const size_t offset : {0, 4, 60, 2}) {
+    std::vector<std::byte> gradients(kItems * sizeof(float) + 64 + offset);
+    std::byte* const to = gradients.data() + offset;
+    ComputeTask task = {loss, nullptr};
+    task.gradients[0] = to;
+    ASSERT_TRUE(RunTasks(&pool, {task}).status.ok());
+    const float scale = static_cast<float>(1.0 / static_cast<double>(kItems));
+    for (size_t i = 0; i < kItems; ++i) {
+      float gradient;
+      std::memcpy(&gradient, to + i * sizeof(float), sizeof(float));
+      ASSERT_EQ(gradient, scale * (2 * (predictions[i] - targets[i]))) << i << " at " << offset;
+    }
+    EXPECT_EQ(to[kItems * sizeof(float)], std::byte{0});
   }
 }
 
