@@ -28,7 +28,7 @@ FormBase<T>::FormBase(const FormCall& call, int64_t max_units, int parts)
   for (int part = 0; part < parts; ++part) items_[part] = AllocateFor<T>(items);
   if (call_.sample_weight.view) weights_ = AllocateFor<T>(items);
   if (call_.labels.view) {
-    labels_ = AllocateFor<int64_t>(static_cast<size_t>(max_units));
+    labels_read_ = AllocateFor<int64_t>(static_cast<size_t>(max_units));
     ignored_ = AllocateFor<uint8_t>(static_cast<size_t>(max_units));
   }
 }
@@ -153,9 +153,18 @@ template <class T>
 absl::Status FormBase<T>::ReadLabelsOfUnits() {
   any_ignored_ = false;
   if (!call_.labels.view) return absl::OkStatus();
-  ReadLabels(call_.labels.view, first_, n_, labels_.get());
+  int64_t* const labels = labels_read_.get();
+  labels_ = LabelsInPlace(call_.labels.view, first_);
+  if (labels_ == nullptr) {
+    ReadLabels(call_.labels.view, first_, n_, labels);
+    labels_ = labels;
+  }
+  if (AreLabels(labels_, n_, call_.classes, call_.ignore_index)) return absl::OkStatus();
+  // What is ignored or not looked at becomes a label too, in a copy.
+  if (labels_ != labels) std::memcpy(labels, labels_, n_ * sizeof(int64_t));
+  labels_ = labels;
   for (size_t i = 0; i < n_; ++i) {
-    int64_t& label = labels_[i];
+    int64_t& label = labels[i];
     const bool ignored = label == call_.ignore_index;
     ignored_[i] = ignored ? 1 : 0;
     if (label >= 0 && label < call_.classes && !ignored) continue;

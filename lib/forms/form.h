@@ -150,7 +150,7 @@ class FormBase {
   int64_t first() const { return first_; }
   size_t n() const { return n_; }
   const T* weights() const { return call_.sample_weight.view ? weights_.get() : nullptr; }
-  const int64_t* labels() const { return labels_.get(); }
+  const int64_t* labels() const { return labels_; }
 
   // Begins a Run of units [first, first + n): reads their weights and labels.
   absl::Status Begin(int64_t first, int64_t n);
@@ -189,7 +189,8 @@ class FormBase {
   std::unique_ptr<T[]> weights_read_;
   std::unique_ptr<T[]> scales_;
   std::unique_ptr<T[]> class_weights_of_items_;
-  std::unique_ptr<int64_t[]> labels_;
+  const int64_t* labels_ = nullptr;  // where they lie, or labels_read_
+  std::unique_ptr<int64_t[]> labels_read_;
   std::unique_ptr<uint8_t[]> ignored_;
   bool any_ignored_ = false;
 };

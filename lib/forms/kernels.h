@@ -66,9 +66,11 @@ struct ElementwiseKernels {
 };
 
 // What a softmax needs of rows of logits, kept so that nothing cancels: the classes at the maximum
-// apart from the rest, and log sum exp(x) = max + log_total. [rows] each.
+// apart from the rest, and log sum exp(x) = max + log_total. [rows] each, with room for whole
+// vectors: rows rounded up to kMultiple.
 template <class T>
 struct SoftmaxRows {
+  static constexpr size_t kMultiple = 16;
   T* max = nullptr;        // the largest logit
   T* at_max = nullptr;     // the number of classes there
   T* rest = nullptr;       // the sum over the others of exp(x - max)
@@ -94,6 +96,8 @@ struct RowBlock {
   // Set by a kernel that checks its operands (RowKernels::checks) where one may break its rule of
   // values; null: nobody asks.
   bool* suspect = nullptr;
+  // The gradients are more than the caches hold: a kernel may store them past these.
+  bool streams_gradients = false;
 };
 
 // items[row], or items[row * width + i] for a pointwise kernel. `kinds`, null unless the loss

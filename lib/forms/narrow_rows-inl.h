@@ -26,7 +26,7 @@ namespace lossd::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Beyond it the lanes of a row are full enough.
-inline constexpr size_t kNarrowWidth = 64;
+inline constexpr size_t kNarrowWidth = 128;
 static_assert(kNarrowWidth <= kGroupSteps * kVirtualLanes);
 
 // Classes that are transposed at a time: those of 16 bytes, the width within which processors
@@ -69,96 +69,148 @@ HWY_INLINE void TransposeQuad(D d, const T* p, size_t width, V (&out)[kClassQuad
   }
 }
 
-// A vector of rows of kNarrowWidth classes at most: a vector a class.
+// Vectors of classes that are worked on at a time: some of each vector of rows, so that one's long
+// chain of operations does not wait for another's, and no more than half of L1.
+inline constexpr size_t kNarrowBatch = 256;
+
+// A vector of each class of a vector of rows: they become terms and then sums where they are.
 template <class T>
-class NarrowRows {
+class ClassesOfRows {
  public:
-  // Reads a vector of rows from x on; where x has room for `rows` of them only, the others are 0.
-  NarrowRows(const T* x, size_t rows, size_t width) : width_(width) {
-    constexpr size_t kQuad = kClassQuad<T>;
-    HWY_ALIGN T padded[kNarrowWidth * kLanes + kQuad];
-    if (rows < kLanes || width < kQuad) {
-      std::memset(padded, 0, (width * kLanes + kQuad) * sizeof(T));
-      std::memcpy(padded, x, HWY_MIN(rows, kLanes) * width * sizeof(T));
-      x = padded;
-    }
-    max_ = hn::Set(D(), -std::numeric_limits<T>::infinity());
-    for (size_t c = 0; c < width; c += kQuad) {
-      // The last classes together with some before them, which are there twice then.
-      const size_t begin = c + kQuad <= width || width < kQuad ? c : width - kQuad;
-      V quad[kQuad];
-      TransposeQuad(D(), x + begin, width, quad);
-      for (size_t k = 0; k < kQuad && begin + k < width; ++k) {
-        max_ = LargerUnlessNan(D(), quad[k], max_);
-        hn::Store(quad[k], D(), classes_ + (begin + k) * kLanes);
-      }
-    }
-  }
-
-  // Puts the statistics but the logarithm at rows `row`, `row + 1`, ... of `out`.
-  void Sum(size_t row, size_t rows, const SoftmaxRows<T>& out) {
-    at_max_ = hn::Zero(D());
-    size_t c = 0;
-    for (; c + 4 <= width_; c += 4) AddClasses<4>(c);
-    for (; c < width_; ++c) AddClasses<1>(c);
-    size_t lanes = HWY_MIN(width_, kVirtualLanes);
-    for (size_t step = kVirtualLanes / 2; step > 0; step /= 2) {
-      for (size_t i = 0; i + step < lanes; ++i) {
-        const V sum = hn::Add(Class(i), Class(i + step));
-        hn::Store(sum, D(), classes_ + i * kLanes);
-      }
-      lanes = HWY_MIN(lanes, step);
-    }
-    const size_t count = HWY_MIN(rows, kLanes);
-    RowStore(out.max + row)(max_, 0, count);
-    RowStore(out.at_max + row)(at_max_, 0, count);
-    RowStore(out.rest + row)(Class(0), 0, count);
-  }
-
- private:
   using D = hn::ScalableTag<T>;
   using V = hn::Vec<D>;
-  static constexpr size_t kLanes = kVectorLanes<T>;
+  using DU = hn::RebindToUnsigned<D>;
+  using VU = hn::Vec<DU>;
 
-  HWY_INLINE V Class(size_t c) const { return hn::Load(D(), classes_ + c * kLanes); }
+  ClassesOfRows(T* values, size_t width) : values_(values), width_(width) {}
 
-  // Classes [c, c + kCount) become the terms of their virtual lanes.
-  template <size_t kCount>
-  HWY_INLINE void AddClasses(size_t c) {
-    const D d;
-    V below[kCount], terms[kCount];
-    auto common = hn::FirstN(d, kLanes);
-    for (size_t k = 0; k < kCount; ++k) {
-      below[k] = hn::Sub(Class(c + k), max_);
-      const auto is_max = hn::Eq(below[k], hn::Zero(d));
-      at_max_ = hn::Add(at_max_, hn::IfThenElseZero(is_max, hn::Set(d, T(1))));
-      common = hn::And(common, hn::Or(is_max, IsExpTerm(d, below[k])));
-    }
-    ExpTerms(d, below, terms);
-    if (HWY_LIKELY(hn::AllTrue(d, common))) {
-      for (size_t k = 0; k < kCount; ++k) {
-        terms[k] = hn::IfThenZeroElse(hn::Eq(below[k], hn::Zero(d)), terms[k]);
+  // Reads the rows at x; returns the largest logit of each.
+  HWY_INLINE V Read(const T* x) {
+    constexpr size_t kQuad = kClassQuad<T>;
+    V max = hn::Set(D(), -std::numeric_limits<T>::infinity());
+    for (size_t c = 0; c < width_; c += kQuad) {
+      // The last classes together with some before them, which are there twice then.
+      const size_t begin = c + kQuad <= width_ || width_ < kQuad ? c : width_ - kQuad;
+      V quad[kQuad];
+      TransposeQuad(D(), x + begin, width_, quad);
+      for (size_t k = 0; k < kQuad && begin + k < width_; ++k) {
+        PrefetchRow(x + (begin + k) * kVectorLanes<T>);  // a vector a class
+        max = LargerUnlessNan(D(), quad[k], max);
+        Set(begin + k, quad[k]);
       }
-    } else {
-      for (size_t k = 0; k < kCount; ++k) terms[k] = EndTerm(d, below[k], terms[k]);
     }
-    for (size_t k = 0; k < kCount; ++k) {
-      const size_t lane = (c + k) % kVirtualLanes;
-      const V sum = lane == c + k ? terms[k] : hn::Add(Class(lane), terms[k]);
-      hn::Store(sum, d, classes_ + lane * kLanes);
+    return max;
+  }
+
+  // Makes the logits terms; returns the number of those at the maximum. Without kEnds the terms are
+  // right up to `farthest`, the largest distance from the maximum: see Distance.
+  template <bool kEnds>
+  HWY_INLINE V MakeTerms(V max, VU* farthest) {
+    V at_max = hn::Zero(D());
+    size_t c = 0;
+    for (; c + 4 <= width_; c += 4) MakeTermsOf<kEnds, 4>(max, c, &at_max, farthest);
+    if (width_ - c >= 2) {
+      MakeTermsOf<kEnds, 2>(max, c, &at_max, farthest);
+      c += 2;
+    }
+    if (c < width_) MakeTermsOf<kEnds, 1>(max, c, &at_max, farthest);
+    return at_max;
+  }
+
+  // The bits without the sign, doubled: a distance rises with them, up to NaN.
+  static HWY_INLINE VU Distance(V below) {
+    const VU bits = hn::BitCast(DU(), below);
+    return hn::Add(bits, bits);
+  }
+
+  // The sums of the terms, in the fixed layout.
+  HWY_INLINE V AddTerms() const { return AddLanes<1>(0, HWY_MIN(width_, kVirtualLanes)); }
+
+ private:
+  HWY_INLINE V Get(size_t c) const { return hn::Load(D(), values_ + c * kVectorLanes<T>); }
+  HWY_INLINE void Set(size_t c, V v) { hn::Store(v, D(), values_ + c * kVectorLanes<T>); }
+
+  // What the tree makes of virtual lanes i, i + kStep, i + 2 kStep, ..., of `lanes` in all.
+  template <size_t kStep>
+  HWY_INLINE V AddLanes(size_t i, size_t lanes) const {
+    if constexpr (kStep == kVirtualLanes) {
+      V sum = Get(i);
+      for (size_t c = i + kVirtualLanes; c < width_; c += kVirtualLanes) sum = hn::Add(sum, Get(c));
+      return sum;
+    } else {
+      const V low = AddLanes<2 * kStep>(i, lanes);
+      return i + kStep < lanes ? hn::Add(low, AddLanes<2 * kStep>(i + kStep, lanes)) : low;
     }
   }
 
+  template <bool kEnds, size_t kCount>
+  HWY_INLINE void MakeTermsOf(V max, size_t c, V* at_max, VU* farthest) {
+    const D d;
+    V below[kCount], terms[kCount];
+    for (size_t k = 0; k < kCount; ++k) below[k] = hn::Sub(Get(c + k), max);
+    ExpTerms(d, below, terms);
+    for (size_t k = 0; k < kCount; ++k) {
+      const auto is_max = hn::Eq(below[k], hn::Zero(d));
+      *at_max = hn::IfThenElse(is_max, hn::Add(*at_max, hn::Set(d, T(1))), *at_max);
+      Set(c + k, kEnds ? EndTerm(d, below[k], terms[k]) : hn::IfThenZeroElse(is_max, terms[k]));
+      *farthest = hn::Max(*farthest, Distance(below[k]));
+    }
+  }
+
+  T* const values_;
   const size_t width_;
-  V max_, at_max_;
-  HWY_ALIGN T classes_[kNarrowWidth * kLanes];
 };
 
+// The sums of `vectors` vectors of rows at x, and all statistics but the logarithm to `out` from
+// `row` on.
+template <bool kEnds, class T>
+HWY_INLINE bool SumBatch(const T* x, size_t vectors, size_t width, size_t row,
+                         const SoftmaxRows<T>& out) {
+  const hn::ScalableTag<T> d;
+  const hn::RebindToUnsigned<decltype(d)> du;
+  constexpr size_t kLanes = kVectorLanes<T>;
+  HWY_ALIGN T values[kNarrowBatch * kLanes];
+  const auto classes = [&](size_t v) HWY_ATTR {
+    return ClassesOfRows<T>(values + v * width * kLanes, width);
+  };
+  for (size_t v = 0; v < vectors; ++v) {
+    const auto max = classes(v).Read(x + v * width * kLanes);
+    hn::StoreU(max, d, out.max + row + v * kLanes);
+  }
+  auto farthest = hn::Zero(du);
+  for (size_t v = 0; v < vectors; ++v) {
+    const auto max = hn::LoadU(d, out.max + row + v * kLanes);
+    const auto at_max = classes(v).template MakeTerms<kEnds>(max, &farthest);
+    hn::StoreU(at_max, d, out.at_max + row + v * kLanes);
+  }
+  for (size_t v = 0; v < vectors; ++v) {
+    hn::StoreU(classes(v).AddTerms(), d, out.rest + row + v * kLanes);
+  }
+  const auto low = hn::Set(d, MathConstants<T>::kExpNormalLow);
+  return hn::AllTrue(du, hn::Lt(farthest, ClassesOfRows<T>::Distance(low)));
+}
+
+// The statistics but the logarithm of rows [0, rows) of x.
 template <class T>
 HWY_INLINE void LogSumExpNarrowRows(const T* x, size_t rows, size_t width,
                                     const SoftmaxRows<T>& out) {
-  for (size_t row = 0; row < rows; row += kVectorLanes<T>) {
-    NarrowRows<T>(x + row * width, rows - row, width).Sum(row, rows - row, out);
+  constexpr size_t kLanes = kVectorLanes<T>;
+  // A last vector that is not full, and rows shorter than what is read at a time, with room behind.
+  HWY_ALIGN T padded[kNarrowWidth * kLanes + kClassQuad<T>];
+  const size_t most = kNarrowBatch / width;
+  for (size_t row = 0; row < rows;) {
+    const size_t whole = (rows - row) / kLanes;
+    size_t vectors = HWY_MIN(whole, most);
+    const T* from = x + row * width;
+    if (whole == 0 || width < kClassQuad<T>) {
+      vectors = 1;
+      std::memset(padded, 0, (width * kLanes + kClassQuad<T>)*sizeof(T));
+      std::memcpy(padded, from, HWY_MIN(rows - row, kLanes) * width * sizeof(T));
+      from = padded;
+    }
+    const bool ordinary = SumBatch<false>(from, vectors, width, row, out);
+    if (HWY_UNLIKELY(!ordinary)) SumBatch<true>(from, vectors, width, row, out);
+    row += vectors * kLanes;
   }
 }
 

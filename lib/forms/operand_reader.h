@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "lib/tensor/tensor_view.h"
 
@@ -20,6 +21,12 @@ const T* ReadRun(const TensorView& view, int64_t first, size_t n, T* buffer, int
 
 // Elements of an integer or bool tensor as int64.
 void ReadLabels(const TensorView& view, int64_t first, size_t n, int64_t* labels);
+
+// Where labels lie from element `first` on, if they are int64, in one run and aligned; else null.
+const int64_t* LabelsInPlace(const TensorView& view, int64_t first);
+
+// True if every label is in [0, classes) and none is `ignored`.
+bool AreLabels(const int64_t* labels, size_t n, int64_t classes, std::optional<int64_t> ignored);
 
 // One element of any tensor, for messages.
 double ReadElement(const TensorView& view, int64_t index);

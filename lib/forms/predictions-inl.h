@@ -10,6 +10,8 @@
 #define LOSSD_LIB_FORMS_PREDICTIONS_INL_H_
 #endif
 
+#include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "hwy/highway.h"
@@ -78,6 +80,105 @@ struct LogitsRow {
       return hn::Mul(slope, hn::Set(d, scale));
     });
   }
+};
+
+// The softmax of a row times `factor`, and the class of the label `own` lower: own (p_j - t_j)
+// scale for a target that is all at the label. Writes the canonical NaN only.
+template <class T>
+class LabelGradient {
+ public:
+  LabelGradient(const RowBlock<T>& block, size_t row, T own, T scale)
+      : x_(block.operands[0] + row * block.width),
+        width_(block.width),
+        streams_(block.streams_gradients),
+        logits_(block, row),
+        own_(own),
+        scale_(scale),
+        inverse_(T(1) / (logits_.sum.Valid() ? logits_.sum.Total() : QuietNan<T>())) {}
+
+  void Store(size_t label, T* gradient) const {
+    const T factor = own_ * scale_ * inverse_;
+    size_t i = 0;
+    // Up to where whole vectors may be stored past the cache; then four vectors at a time.
+    constexpr size_t kBytes = kLanes * sizeof(T);
+    const size_t odd = reinterpret_cast<uintptr_t>(gradient) % kBytes;
+    const bool streams = streams_ && odd % sizeof(T) == 0;
+    if (streams && odd != 0) {
+      const size_t head = HWY_MIN(width_, (kBytes - odd) / sizeof(T));
+      StoreClasses(0, head, factor, gradient);
+      i = head;
+    }
+    if (streams) {
+      for (; i + kStride <= width_; i += kStride) StoreStride<true>(i, factor, gradient);
+    } else {
+      for (; i + kStride <= width_; i += kStride) StoreStride<false>(i, factor, gradient);
+    }
+    for (; i < width_; i += kLanes) {
+      StoreClasses(i, HWY_MIN(width_ - i, kLanes), factor, gradient);
+    }
+    StoreOfLabel(label, gradient);
+    // A row without NaN and with a finite factor has none now.
+    if (logits_.log_total - logits_.log_total != T(0) || factor - factor != T(0))
+      CanonicaliseNans(gradient, width_);
+  }
+
+ private:
+  using D = hn::ScalableTag<T>;
+  static constexpr size_t kLanes = kVectorLanes<T>;
+  static constexpr size_t kVectors = 4;
+  static constexpr size_t kStride = kVectors * kLanes;
+
+  HWY_INLINE void StoreClasses(size_t i, size_t count, T factor, T* gradient) const {
+    const D d;
+    const auto v = LoadClasses(d, x_ + i, count, -std::numeric_limits<T>::infinity());
+    const auto e = ExpTermNonPositive(d, hn::Sub(v, hn::Set(d, logits_.sum.max)));
+    RowStore(gradient)(hn::Mul(e, hn::Set(d, factor)), i, count);
+  }
+
+  template <bool kStreams>
+  HWY_INLINE void StoreStride(size_t i, T factor, T* gradient) const {
+    const D d;
+    hn::Vec<D> below[kVectors], terms[kVectors];
+    const auto low = hn::Set(d, MathConstants<T>::kExpNormalLow);
+    auto ordinary = hn::FirstN(d, kLanes);
+    for (size_t k = 0; k < kVectors; ++k) {
+      below[k] = hn::Sub(hn::LoadU(d, x_ + i + k * kLanes), hn::Set(d, logits_.sum.max));
+      ordinary = hn::And(ordinary, hn::Gt(below[k], low));  // not NaN either
+    }
+    ExpTerms(d, below, terms);
+    if (HWY_UNLIKELY(!hn::AllTrue(d, ordinary))) {
+      for (size_t k = 0; k < kVectors; ++k) terms[k] = ExpTermNonPositive(d, below[k]);
+    }
+    for (size_t k = 0; k < kVectors; ++k) {
+      const auto slope = hn::Mul(terms[k], hn::Set(d, factor));
+      if constexpr (kStreams) {
+        hn::Stream(slope, d, gradient + i + k * kLanes);
+      } else {
+        hn::StoreU(slope, d, gradient + i + k * kLanes);
+      }
+    }
+  }
+
+  // As -own (1 - p) where p is near 1, so that nothing cancels.
+  void StoreOfLabel(size_t label, T* gradient) const {
+    const hn::CappedTag<T, 1> d;
+    const auto v = hn::Set(d, LoadScalar(x_ + label));
+    const auto own = hn::Set(d, own_);
+    const auto e = ExpTermNonPositive(d, hn::Sub(v, hn::Set(d, logits_.sum.max)));
+    const auto p = hn::Mul(e, hn::Set(d, inverse_));
+    const auto wrong = Expm1(d, hn::Sub(hn::Zero(d), logits_.NegLog(d, v)));
+    const auto likely = hn::Gt(p, hn::Set(d, T(0.5)));
+    const auto slope = hn::IfThenElse(likely, hn::Mul(own, wrong), hn::MulSub(own, p, own));
+    const T value = hn::GetLane(hn::Mul(slope, hn::Set(d, scale_)));
+    std::memcpy(gradient + label, &value, sizeof(T));
+  }
+
+  const T* const x_;
+  const size_t width_;
+  const bool streams_;
+  const LogitsRow<T> logits_;
+  const T own_, scale_;
+  const T inverse_;  // of the sum of exp(x - max); NaN for a row without a softmax
 };
 
 template <class T>

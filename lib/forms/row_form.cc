@@ -17,6 +17,8 @@ constexpr int64_t kMaxBufferedElements = 32768;
 // Elements of rows that are read in place at a time: most of them are still in L2 when the next
 // loss that shares them comes.
 constexpr int64_t kMaxElementsInPlace = 131072;
+// Bytes of gradients that are no longer in the caches when all are written.
+constexpr int64_t kStreamedBytes = int64_t{16} << 20;
 // Labels of a row times its classes, whose pairs a loss of label rows goes over: a second of work.
 constexpr int64_t kMaxLabelPairs = int64_t{1} << 32;
 // Such pairs of a block of several rows, so that cancelling need not wait for more.
@@ -98,7 +100,9 @@ absl::Status RowForm<T>::ReadFirstOperand() {
   absl::Status s = ReadRows(call_.operands[0], &operands_[0], &block_.operands[0]);
   if (!s.ok()) return s;
   if (needs_softmax_) {
-    const auto units = static_cast<size_t>(this->max_units());
+    constexpr size_t kMultiple = SoftmaxRows<T>::kMultiple;
+    const size_t most = static_cast<size_t>(this->max_units());
+    const size_t units = (most + kMultiple - 1) / kMultiple * kMultiple;
     if (softmax_ == nullptr) softmax_ = AllocateFor<T>(4 * units);
     T* const columns = softmax_.get();
     block_.softmax = {columns, columns + units, columns + 2 * units, columns + 3 * units};
@@ -205,6 +209,8 @@ absl::Status RowForm<T>::RunGradients(int64_t first, int64_t n, const GradientCa
                                       ItemBlock<T>* block) {
   ItemBlock<T> items;
   if (absl::Status s = Run(first, n, block != nullptr ? block : &items); !s.ok()) return s;
+  block_.streams_gradients =
+      call_.units * call_.width * static_cast<int64_t>(sizeof(T)) > kStreamedBytes;
   const T* scales = this->Scales(gradients);
   const bool scatters = call_.units_per_sample != 1;
   T* outputs[kMaxOperands + 1] = {};
@@ -217,6 +223,7 @@ absl::Status RowForm<T>::RunGradients(int64_t first, int64_t n, const GradientCa
           AllocateFor<T>(static_cast<size_t>(this->max_units()) * static_cast<size_t>(call_.width));
     }
     outputs[o] = gradients_[o].get();
+    block_.streams_gradients = false;
   }
   call_.kernels.rows.template Gradients<T>()(call_.parameters.data(), block_, scales, outputs);
   for (int o = 0; o < kMaxOperands && scatters; ++o) {

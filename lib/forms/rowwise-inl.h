@@ -15,9 +15,9 @@
 // softmax of its rows of logits says so, and reads RowBlock::softmax:
 //     static constexpr bool kSoftmax = true;
 // One whose item is made of a few numbers a row computes a vector of rows, one a lane, where
-// InLanes() is true; it needs no Row if that is always so:
+// InLanes() is true; it needs no Row if that is always so. x: of each row the class of its label.
 //     bool InLanes() const;
-//     hn::Vec<D> Rows(D d, const RowBlock<T>& block, size_t row, size_t count) const;
+//     V Rows(D d, const RowBlock<T>& block, size_t row, size_t count, V x) const;
 // One with a table may have static members TableValue and FinishTable, a TableKernel and a
 // TableFinishKernel.
 //
@@ -35,6 +35,7 @@
 #include <cstring>
 #include <limits>
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "lib/forms/kernels.h"
 #include "lib/forms/math-inl.h"
@@ -51,6 +52,7 @@ inline constexpr size_t kGroupSteps = 8;
 // maximum is looked for meanwhile, and half a chunk before that. The first level is too small for
 // it, and has too few buffers to wait for memory.
 inline constexpr size_t kRowPrefetchBytes = 24576;
+inline constexpr size_t kCacheLineBytes = 64;
 
 HWY_INLINE void PrefetchRow(const void* p) {
   __builtin_prefetch(static_cast<const char*>(p) + kRowPrefetchBytes, /*rw=*/0, /*locality=*/2);
@@ -244,19 +246,8 @@ void CanonicaliseNans(T* values, size_t n) {
   for (size_t i = 0; i < n; ++i) values[i] = values[i] == values[i] ? values[i] : QuietNan<T>();
 }
 
-// A row's class of its label, in operand 0: one row a lane, from `row` on. Lanes from `count` on
-// hold 0.
-template <class D, class T>
-HWY_INLINE hn::Vec<D> OfLabels(D d, const RowBlock<T>& block, size_t row, size_t count) {
-  HWY_ALIGN T values[kVectorLanes<T>] = {};
-  const T* x = block.operands[0] + row * block.width;
-  for (size_t i = 0; i < count; ++i, x += block.width) {
-    std::memcpy(values + i, x + block.labels[row + i], sizeof(T));
-  }
-  return hn::Load(d, values);
-}
-
-// The weights of the rows' labels likewise. The block has class weights.
+// The class weights of the rows' labels, one row a lane, from `row` on. Lanes from `count` on hold
+// 0. The block has class weights.
 template <class D, class T>
 HWY_INLINE hn::Vec<D> WeightsOfLabels(D d, const RowBlock<T>& block, size_t row, size_t count) {
   HWY_ALIGN T values[kVectorLanes<T>] = {};
@@ -268,9 +259,20 @@ HWY_INLINE hn::Vec<D> WeightsOfLabels(D d, const RowBlock<T>& block, size_t row,
 
 template <class Formula, class T>
 void RunRowsInLanes(const Formula& formula, const RowBlock<T>& block, T* items) {
-  StoreRow<T>(block.rows, items, [&](auto d, size_t row, size_t count) HWY_ATTR {
-    return formula.Rows(d, block, row, count);
-  });
+  // The labels' classes are fetched for many rows before a vector of them is loaded: a load waits
+  // long for narrower stores that have just been made.
+  constexpr size_t kRows = 256;
+  HWY_ALIGN T of_labels[kRows];
+  for (size_t start = 0; start < block.rows; start += kRows) {
+    const size_t n = HWY_MIN(block.rows - start, kRows);
+    const T* x = block.operands[0] + start * block.width;
+    for (size_t i = 0; i < n; ++i, x += block.width) {
+      std::memcpy(of_labels + i, x + block.labels[start + i], sizeof(T));
+    }
+    StoreRow<T>(n, items + start, [&](auto d, size_t i, size_t count) HWY_ATTR {
+      return formula.Rows(d, block, start + i, count, LoadClasses(d, of_labels + i, count, T(0)));
+    });
+  }
 }
 
 template <class Formula, class T>
@@ -299,23 +301,30 @@ void RunRows(const double* parameters, const RowBlock<T>& block, T* items, uint8
   CanonicaliseNans(items, block.rows);
 }
 
+// A formula whose gradients hold no other NaN says so by kCanonicalGradients.
+template <class Formula>
+inline constexpr bool kWritesCanonicalNans = requires {
+  Formula::kCanonicalGradients;
+};
+
 template <class Formula, class T>
 void RunRowGradients(const double* parameters, const RowBlock<T>& block, const T* scales,
                      T* const* gradients) {
   const Formula formula(parameters, block);
   for (size_t row = 0; row < block.rows; ++row) {
-    if (scales[row] != T(0)) {
-      formula.Gradient(block, row, scales[row], gradients);
-    } else {
-      for (int o = 0; o <= kTableGradient; ++o) {
-        if (gradients[o] != nullptr)
-          std::memset(gradients[o] + row * block.width, 0, block.width * sizeof(T));
+    const bool zero = scales[row] == T(0);
+    if (!zero) formula.Gradient(block, row, scales[row], gradients);
+    for (int o = 0; o <= kTableGradient; ++o) {
+      if (gradients[o] == nullptr) continue;
+      T* const gradient = gradients[o] + row * block.width;
+      if (zero) {
+        std::memset(gradient, 0, block.width * sizeof(T));
+      } else if constexpr (!kWritesCanonicalNans<Formula>) {
+        CanonicaliseNans(gradient, block.width);
       }
     }
   }
-  for (int o = 0; o <= kTableGradient; ++o) {
-    if (gradients[o] != nullptr) CanonicaliseNans(gradients[o], block.rows * block.width);
-  }
+  if (block.streams_gradients) hwy::FlushStream();
 }
 
 template <class Formula, class T>

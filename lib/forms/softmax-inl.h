@@ -99,7 +99,9 @@ HWY_INLINE LogSumExp<T> LogSumExpChunk(const ClassChunk<T>& chunk, ClassChunk<T>
     constexpr size_t kVectors = sizeof(out) / sizeof(out[0]);
     const V maxes = hn::Set(d, chunk.max);
     V below[kVectors];
-    auto ordinary = hn::FirstN(d, kLanes);
+    // The bits of negative numbers, as integers, rise with the magnitude: see IsExpTerm.
+    const hn::RebindToSigned<decltype(d)> di;
+    auto farthest = hn::Set(di, hwy::LimitsMin<hwy::MakeSigned<T>>());
     for (size_t k = 0; k < kVectors; ++k) {
       const T* const classes = chunk.x + i + k * kLanes;
       PrefetchRow(classes);
@@ -107,14 +109,14 @@ HWY_INLINE LogSumExp<T> LogSumExpChunk(const ClassChunk<T>& chunk, ClassChunk<T>
       const V v =
           LoadClasses(d, classes, HWY_MIN(count, kLanes), -std::numeric_limits<T>::infinity());
       below[k] = hn::Sub(v, maxes);
-      ordinary = hn::And(ordinary, IsExpTerm(d, below[k]));
+      farthest = hn::Max(farthest, hn::BitCast(di, below[k]));
     }
     if (kVectors == RunningMax<T>::kChains && i + RunningMax<T>::kStride <= next->n) {
       next_max.Add(next->x + i);
       next_done = i + RunningMax<T>::kStride;
     }
     ExpTerms(d, below, out);
-    if (HWY_LIKELY(hn::AllTrue(d, ordinary))) return;
+    if (HWY_LIKELY(hn::AllTrue(d, IsExpTerm(d, hn::BitCast(d, farthest))))) return;
     for (size_t k = 0; k < kVectors; ++k) {
       at_max += hn::CountTrue(d, hn::Eq(below[k], hn::Zero(d)));
       out[k] = EndTerm(d, below[k], out[k]);

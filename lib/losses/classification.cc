@@ -19,6 +19,7 @@ template <class T, template <class> class Prediction>
 struct LabelCrossEntropy {
   static constexpr bool kSoftmax = Prediction<T>::kSoftmax;
   static constexpr uint32_t kGradients = 1;
+  static constexpr bool kCanonicalGradients = true;
   T scale, keep, spread;
   LabelCrossEntropy(const double* p, const RowBlock<T>& block)
       : scale(static_cast<T>(UnitsPerNat(p[2]))),
@@ -26,14 +27,15 @@ struct LabelCrossEntropy {
         spread(static_cast<T>(p[0] / static_cast<double>(block.width))) {}
 
   bool InLanes() const { return spread == T(0); }
-  template <class D>
-  HWY_INLINE hn::Vec<D> Rows(D d, const RowBlock<T>& block, size_t row, size_t count) const {
-    return hn::Mul(OfLabel(d, block, row, count), hn::Set(d, scale));
+  template <class D, class V>
+  HWY_INLINE V Rows(D d, const RowBlock<T>& block, size_t row, size_t count, V x) const {
+    return hn::Mul(OfLabel(d, block, row, count, x), hn::Set(d, scale));
   }
   T Row(const RowBlock<T>& block, size_t row) const {
     const hn::CappedTag<T, 1> one;
-    const T item = hn::GetLane(OfLabel(one, block, row, 1));
     const T* x = block.operands[0] + row * block.width;
+    const auto of_label = hn::Set(one, LoadScalar(x + block.labels[row]));
+    const T item = hn::GetLane(OfLabel(one, block, row, 1, of_label));
     const Prediction<T> prediction(block, row);
     const T smooth = SumRow<T>(block.width, [&](auto d, size_t i, size_t count) HWY_ATTR {
       const auto neg_log = prediction.NegLog(d, LoadClasses(d, x + i, count, T(0)));
@@ -56,6 +58,12 @@ struct LabelCrossEntropy {
       std::memset(gradient, 0, block.width * sizeof(T));
       return;
     }
+    if constexpr (kSoftmax) {
+      if (spread == T(0)) {
+        LabelGradient<T>(block, row, own, scale * item_scale).Store(label, gradient);
+        return;
+      }
+    }
     const auto spread_of = [&](auto d, size_t i, size_t count) HWY_ATTR {
       const auto share = hn::Set(d, spread);
       return w == nullptr ? share : hn::Mul(share, LoadClasses(d, w + i, count, T(0)));
@@ -66,13 +74,13 @@ struct LabelCrossEntropy {
       return hn::IfThenElse(IsClass(d, i, label), hn::Add(shares, hn::Set(d, own)), shares);
     };
     Prediction<T>(block, row).Gradient(x, block.width, total, target, scale * item_scale, gradient);
+    CanonicaliseNans(gradient, block.width);
   }
 
  private:
   // w_y (-log p_y). A class of weight 0 adds nothing, whatever its probability, as in the sums.
-  template <class D>
-  static HWY_INLINE hn::Vec<D> OfLabel(D d, const RowBlock<T>& block, size_t row, size_t count) {
-    const auto x = OfLabels(d, block, row, count);
+  template <class D, class V>
+  static HWY_INLINE V OfLabel(D d, const RowBlock<T>& block, size_t row, size_t count, V x) {
     const auto neg_log = Prediction<T>::NegLogOfRows(d, block, row, count, x);
     if (block.class_weights == nullptr) return neg_log;
     return MaskedMul(d, WeightsOfLabels(d, block, row, count), neg_log);

@@ -280,13 +280,13 @@ template <class T, template <class> class Prediction>
 struct FocalRows {
   static constexpr bool kSoftmax = Prediction<T>::kSoftmax;
   static constexpr uint32_t kGradients = 1;
+  static constexpr bool kCanonicalGradients = true;
   T gamma, scale;
   FocalRows(const double* p, const RowBlock<T>&)
       : gamma(static_cast<T>(p[0])), scale(static_cast<T>(UnitsPerNat(p[2]))) {}
   static constexpr bool InLanes() { return true; }
-  template <class D>
-  HWY_INLINE hn::Vec<D> Rows(D d, const RowBlock<T>& block, size_t row, size_t count) const {
-    const auto x = OfLabels(d, block, row, count);
+  template <class D, class V>
+  HWY_INLINE V Rows(D d, const RowBlock<T>& block, size_t row, size_t count, V x) const {
     const auto neg_log = Prediction<T>::NegLogOfRows(d, block, row, count, x);
     auto item = neg_log;
     if (gamma != T(0)) {
@@ -317,11 +317,16 @@ struct FocalRows {
     }
     T whole = hn::GetLane(slope) * scale;
     if (block.class_weights != nullptr) whole *= LoadScalar(block.class_weights + label);
-    const auto target = [&](auto tag, size_t i, size_t) HWY_ATTR {
-      return hn::IfThenElseZero(IsClass(tag, i, label), hn::Set(tag, T(1)));
-    };
-    prediction.Gradient(x, block.width, T(1), target, whole * item_scale,
-                        gradients[0] + row * block.width);
+    T* const gradient = gradients[0] + row * block.width;
+    if constexpr (kSoftmax) {
+      LabelGradient<T>(block, row, T(1), whole * item_scale).Store(label, gradient);
+    } else {
+      const auto target = [&](auto tag, size_t i, size_t) HWY_ATTR {
+        return hn::IfThenElseZero(IsClass(tag, i, label), hn::Set(tag, T(1)));
+      };
+      prediction.Gradient(x, block.width, T(1), target, whole * item_scale, gradient);
+      CanonicaliseNans(gradient, block.width);
+    }
   }
 };
 template <class T>
