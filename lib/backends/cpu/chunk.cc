@@ -33,25 +33,26 @@ absl::Status NonFiniteError(const BoundLoss& loss, const FormCall& call, int64_t
                              " is not finite, and non_finite is REJECT");
 }
 
-// The items of a block, and their gradients where those are wanted too.
+// Forms whose gradients take so much of what the items take that they give both at once.
+template <class T, class Form>
+concept GivesItemsWithGradients = requires(Form form, const GradientCall& gradients,
+                                           ItemBlock<T>* block) {
+  form.RunGradients(0, 0, gradients, block);
+};
+
+// The items of units [first, first + n), to the sums and to their places.
 template <class T, class Form>
 absl::Status RunItems(const ChunkPart& part, Form& form, int64_t first, int64_t n,
-                      ItemBlock<T>* block) {
-  if constexpr (requires { form.RunGradients(first, n, *part.gradients, block); }) {
-    if (part.gradients != nullptr) return form.RunGradients(first, n, *part.gradients, block);
-  }
-  return form.Run(first, n, block);
-}
-
-template <class T, class Form>
-absl::Status RunBlock(const ChunkPart& part, Form& form, int64_t first, int64_t n,
                       const CollectOptions& options, ChunkResult* result) {
-  const bool gradients = part.gradients != nullptr;
-  if constexpr (requires { form.RunGradients(first, n, *part.gradients); }) {
-    if (!part.sums && part.values == nullptr) return form.RunGradients(first, n, *part.gradients);
-  }
   ItemBlock<T> block;
-  if (absl::Status s = RunItems(part, form, first, n, &block); !s.ok()) return s;
+  absl::Status s;
+  if constexpr (GivesItemsWithGradients<T, Form>) {
+    s = part.gradients != nullptr ? form.RunGradients(first, n, *part.gradients, &block)
+                                  : form.Run(first, n, &block);
+  } else {
+    s = form.Run(first, n, &block);
+  }
+  if (!s.ok()) return s;
   if constexpr (requires { form.components(); }) result->components = form.components();
   if (part.sums) {
     const int64_t rejected = Collect(ActiveSumKernels(), block, options, result->sums);
@@ -61,23 +62,39 @@ absl::Status RunBlock(const ChunkPart& part, Form& form, int64_t first, int64_t 
     }
   }
   if (part.values != nullptr) form.StoreItems(part.values);
-  constexpr bool kGivesItems = requires { form.RunGradients(first, n, *part.gradients, &block); };
-  if constexpr (!kGivesItems && requires { form.RunGradients(first, n, *part.gradients); }) {
-    if (gradients) return form.RunGradients(first, n, *part.gradients);
+  return s;
+}
+
+// Gradients of units whose items were computed before or are not wanted.
+template <class T, class Form>
+absl::Status RunGradients(const ChunkPart& part, Form& form, int64_t first, int64_t n) {
+  if constexpr (requires { form.RunGradients(first, n, *part.gradients); }) {
+    for (const int64_t end = first + n; first < end; first += form.max_units()) {
+      const int64_t units = std::min(form.max_units(), end - first);
+      if (absl::Status s = form.RunGradients(first, units, *part.gradients); !s.ok()) return s;
+    }
   }
   return absl::OkStatus();
 }
 
-// How many leading units were added without storing their items.
-template <class Form>
-int64_t AddInOnePass(const ChunkPart& part, Form& form, int64_t first, int64_t n,
-                     const CollectOptions& options, ChunkResult* result) {
-  if constexpr (requires { form.AddInOnePass(first, n, result->sums); }) {
-    const bool sums_only =
-        part.sums && part.values == nullptr && part.gradients == nullptr && !options.statistics;
-    if (sums_only) return form.AddInOnePass(first, n, result->sums);
+// Leading units of [first, end): a block, or a few that a kernel sums in one pass; *n of them.
+template <class T, class Form>
+absl::Status RunLeading(const ChunkPart& part, Form& form, int64_t first, int64_t end,
+                        const CollectOptions& options, ChunkResult* result, int64_t* n) {
+  *n = 0;
+  if constexpr (requires { form.AddInOnePass(first, end, result->sums); }) {
+    if (part.sums && part.values == nullptr && !options.statistics)
+      *n = form.AddInOnePass(first, end - first, result->sums);
   }
-  return 0;
+  bool gradients = part.gradients != nullptr;
+  if (*n == 0) {
+    *n = std::min(form.max_units(), end - first);
+    if (part.sums || part.values != nullptr) {
+      if (absl::Status s = RunItems<T>(part, form, first, *n, options, result); !s.ok()) return s;
+      gradients = gradients && !GivesItemsWithGradients<T, Form>;
+    }
+  }
+  return gradients ? RunGradients<T>(part, form, first, *n) : absl::OkStatus();
 }
 
 template <class T, class Form>
@@ -95,10 +112,7 @@ absl::Status RunUnits(const ChunkPart& part, Form& form, int64_t begin, int64_t 
   }
   for (int64_t first = begin, n = 0; first < end; first += n) {
     if (conditions.cancelled()) return Cancelled();
-    n = AddInOnePass(part, form, first, end - first, conditions.options, result);
-    if (n > 0) continue;
-    n = std::min(form.max_units(), end - first);
-    absl::Status s = RunBlock<T>(part, form, first, n, conditions.options, result);
+    absl::Status s = RunLeading<T>(part, form, first, end, conditions.options, result, &n);
     if (!s.ok()) return s;
   }
   return absl::OkStatus();
