@@ -155,8 +155,8 @@ def service_rows(folder):
             row = Row("service", r["work"], "", f"{r['value']:.4g} {r['unit']}")
             if r.get("limit"):
                 row.limit = f"{r['limit_value']:.4g} {r['unit']} ({r['limit']})"
-                row.share = r["ratio"]
-                row.ratio = f"{r['ratio']:.2f}"
+                row.share = None if r["unit"] == "MB" else r["ratio"]
+                row.ratio = "; ".join(filter(None, [f"{r['ratio']:.2f}", r["note"]]))
             if r.get("peer"):
                 row.eager = f"{r['peer_ratio']:.2g}x ({r['peer']})"
             rows.append(row)
