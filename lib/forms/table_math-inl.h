@@ -53,6 +53,8 @@ HWY_INLINE hn::Vec<D> LookUp(D d, const float (&table)[16], VI index) {
 // in the low bits of `count`.
 template <class V, class VI, size_t kCount>
 struct StepExp {
+  // Written out: an implicit constructor is not compiled for the target.
+  HWY_INLINE StepExp() {}
   VI count[kCount];
   V q[kCount];
 };
@@ -225,6 +227,7 @@ HWY_INLINE void LogCoshes(D d, const V (&x)[kCount], V (&y)[kCount]) {
 // e = exp(-|x|) in two parts, hi + lo within 2^-28, and log(1 + e) within 1.2 ulp, f32.
 template <class V, size_t kCount>
 struct FineSoftplus {
+  HWY_INLINE FineSoftplus() {}  // as that of StepExp
   V hi[kCount], lo[kCount], log[kCount];
 };
 

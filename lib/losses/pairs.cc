@@ -215,7 +215,7 @@ struct Triplet {
                                      size_t count, Wide* dx, Wide* dy) {
     if (factor == 0) return;
     const Wide factors = hn::Set(WideTag(), factor);
-    Wide x, y;
+    Wide x = hn::Zero(WideTag()), y = x;
     distance.Partials(i, count, &x, &y);
     *dx = hn::MulAdd(x, factors, *dx);
     *dy = hn::MulAdd(y, factors, *dy);
